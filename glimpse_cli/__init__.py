@@ -1,0 +1,1 @@
+"""glimpse: fixed-size, sub-pixel, differentiable crops by Gaussian attention or a spatial transformer."""
