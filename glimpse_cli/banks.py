@@ -1,0 +1,83 @@
+"""A bank is an axis made concrete for an image: which pixels it reads, and with what weights.
+
+With one bank an axis, ``glimpse = By · I · Bxᵀ``, and the mask is the outer product of their column sums: the
+gradient of the glimpse's sum, and what the picture of the mask shows.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from glimpse_cli.combs import Comb
+from glimpse_cli.errors import ParameterError
+from glimpse_cli.kernels import REACH_FLOAT32, REACH_FLOAT64, Kernel
+
+Floats = NDArray[np.floating[Any]]  # float32 or float64
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """How one axis of the image is sampled: a kernel laid on every place of a comb."""
+
+    comb: Comb
+    kernel: Kernel
+
+    def bank(self, n: int, N: int, dtype: type[np.floating] = np.float64) -> "Bank":
+        """The weights of n samples on N pixels.
+
+        Places are float64 always; the weights have ``dtype``, and float32 ones stop at the reach float32 can see.
+
+        Raises:
+            ParameterError: the image has no pixel on this axis.
+        """
+        if N < 1:
+            raise ParameterError(f"an image needs at least one pixel on every axis, got {N}")
+        reach = REACH_FLOAT64 if dtype is np.float64 else REACH_FLOAT32
+        first, weights = self.kernel.taps(self.comb.places(n), N, reach)
+        return Bank(first, weights.astype(dtype, copy=False))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Bank:
+    """A banded (n, N) matrix: row i weighs the K pixels from ``first[i]`` on.
+
+    Args:
+        first: (n,) index of each row's first pixel.
+        weights: (n, K), of which any may be 0; first + K never exceeds N.
+    """
+
+    first: NDArray[np.intp]
+    weights: Floats
+
+    @property
+    def pixels(self) -> range:
+        """The stretch of the axis that is read; nothing outside it matters."""
+        return range(int(self.first.min()), int(self.first.max()) + self.weights.shape[1])
+
+    def column_sums(self, N: int) -> NDArray[np.float64]:
+        """(N,) how much of each pixel goes into the glimpse: one side of the mask."""
+        sums = np.bincount(self._columns().ravel(), self.weights.ravel(), minlength=N)
+        return sums.astype(np.float64, copy=False)
+
+    def dense(self, rows: slice, pixels: range) -> Floats:
+        """(rows, pixels) part of the matrix written out."""
+        columns = self._columns()[rows] - pixels.start
+        inside = (columns >= 0) & (columns < len(pixels))
+        matrix = np.zeros((columns.shape[0], len(pixels)), self.weights.dtype)
+        matrix[np.nonzero(inside)[0], columns[inside]] = self.weights[rows][inside]
+        return matrix
+
+    def rows_of(self, pixels: range) -> slice:
+        """The rows that read any of these pixels (and, where they are not all neighbours, the ones between)."""
+        reach = self.weights.shape[1]
+        rows = np.flatnonzero((self.first < pixels.stop) & (self.first + reach > pixels.start))
+        return slice(int(rows[0]), int(rows[-1]) + 1) if rows.size else slice(0, 0)
+
+    def part(self, rows: slice) -> "Bank":
+        """The bank of some of the rows."""
+        return Bank(self.first[rows], self.weights[rows])
+
+    def _columns(self) -> NDArray[np.intp]:
+        return self.first[:, None] + np.arange(self.weights.shape[1])

@@ -1,0 +1,241 @@
+"""Extract a glimpse with NumPy: ``By · I · Bxᵀ``, reading only the pixels that matter, a tile at a time."""
+
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from glimpse_cli.banks import Axis, Bank, Floats
+from glimpse_cli.combs import Box, Comb
+from glimpse_cli.errors import ParameterError
+from glimpse_cli.kernels import POST_EPS, Gaussian, Hat, Kernel, Nearest, Padding, default_width
+
+Method = Literal["gaussian", "stn", "hard"]
+
+PEAKS = {np.dtype(np.uint8): 255, np.dtype(np.uint16): 65535}  # the value that becomes 1.0
+MAX_VALUES = 100_000_000  # samples of one glimpse: refused before any memory is taken
+MAX_SIDE = 32768
+
+# One tile of input is converted once and stays in the second-level cache while every row that wants it takes it.
+_TILE_ROWS, _TILE_VALUES, _BLOCK, _GATHER_ROWS = 96, 1024, 16, 48
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """Where and how to look: an axis each for y and x, and the glimpse's size.
+
+    Args:
+        y: the vertical axis.
+        x: the horizontal axis.
+        size: (height, width) of the glimpse in samples, 1 or more each.
+
+    Raises:
+        ParameterError: a size below 1, or one too large to be meant (32768 a side, 100 million samples).
+    """
+
+    y: Axis
+    x: Axis
+    size: tuple[int, int]
+
+    def __post_init__(self) -> None:
+        require_size(self.size)
+
+    @classmethod
+    def from_box(
+        cls,
+        box: Box,
+        size: tuple[int, int],
+        method: Method = "gaussian",
+        s: float | None = None,
+        padding: Padding = "border",
+    ) -> "Spec":
+        """The best crop of a box: its edge repeated outside the image, a width that neither blurs nor aliases.
+
+        Args:
+            box: in edge coordinates, pixels; may leave the image.
+            size: (height, width) of the glimpse.
+            method: ``gaussian``, ``stn`` or ``hard``.
+            s: the Gaussian's width in pixels on both axes; by default ``0.35 * max(1, |d|)`` on each.
+            padding: see `kernel_for`.
+
+        Raises:
+            ParameterError: a number no glimpse can have, or s with another method than gaussian.
+        """
+        require_size(size)
+        h, w = size
+        combs = Comb.from_box(box.y0, box.y1, h), Comb.from_box(box.x0, box.x1, w)
+        y, x = (Axis(comb, kernel_for(method, padding, comb.step, s)) for comb in combs)
+        return cls(y, x, size)
+
+    def banks(self, image_size: tuple[int, int], dtype: type[np.floating] = np.float64) -> tuple[Bank, Bank]:
+        """(By, Bx) for an image of (height, width) pixels."""
+        (h, w), (H, W) = self.size, image_size
+        return self.y.bank(h, H, dtype), self.x.bank(w, W, dtype)
+
+
+def require_size(size: tuple[int, int]) -> None:
+    """Refuse a glimpse's (height, width) that is below 1 a side, or too large to be meant."""
+    h, w = size
+    if min(h, w) < 1:
+        raise ParameterError(f"a glimpse's size must be 1 or more a side, got {w}x{h} (WxH)")
+    if max(h, w) > MAX_SIDE or h * w > MAX_VALUES:
+        raise ParameterError(
+            f"a glimpse of {w}x{h} (WxH) is too large",
+            why=f"at most {MAX_SIDE} a side and {MAX_VALUES:,} samples",
+        )
+
+
+def kernel_for(method: Method, padding: Padding, step: float, s: float | None = None) -> Kernel:
+    """The kernel of a method.
+
+    Args:
+        method: ``gaussian``, ``stn`` or ``hard``.
+        padding: for the Gaussian ``zeros`` is the post's eps of 1e-8 and ``border`` its eps = 0.
+        step: d of the comb, from which the Gaussian's default width follows.
+        s: the Gaussian's width in pixels.
+
+    Raises:
+        ParameterError: an unknown method or padding, reflection for the Gaussian, s for another method.
+    """
+    if method == "gaussian":
+        if padding == "reflection":
+            raise ParameterError("the gaussian has no padding 'reflection'", hint="zeros (the post) or border")
+        return Gaussian(default_width(step) if s is None else s, POST_EPS if padding == "zeros" else 0.0)
+    if method not in get_args(Method):
+        raise ParameterError(f"method must be one of {', '.join(get_args(Method))}, got {method!r}")
+    if s is not None:
+        raise ParameterError(
+            f"s is the gaussian's width; the method {method} has none", hint="leave s out, or gaussian"
+        )
+    return Hat(padding) if method == "stn" else Nearest(padding)
+
+
+def extract(image: NDArray[Any], spec: Spec) -> Floats:
+    """Cut a glimpse out of an image.
+
+    Args:
+        image: (H, W) or (H, W, C), upright; uint8, uint16, float32 or float64. Any number of channels, each on its
+            own (alpha is a channel like any other).
+        spec: where and how.
+
+    Returns:
+        (h, w) or (h, w, C). uint8 and uint16 give float32 in [0, 1] (by / 255, / 65535); float32 stays float32 and
+        float64 is computed and returned in float64. Values are sampled as they are encoded (sRGB), not linearised.
+        What lies outside the image follows each kernel's padding.
+
+    Raises:
+        ParameterError: another dtype, another number of dimensions, or an image without pixels.
+    """
+    if image.ndim not in (2, 3) or 0 in image.shape:
+        raise ParameterError(f"an image is (H, W) or (H, W, C), none of them 0, got shape {image.shape}")
+    by, bx = spec.banks((image.shape[0], image.shape[1]), working_dtype(image.dtype))
+    return contract(image[by.pixels.start : by.pixels.stop, bx.pixels.start : bx.pixels.stop], by, bx)
+
+
+def mask(image_size: tuple[int, int], spec: Spec) -> NDArray[np.float32]:
+    """What a glimpse attends to: (H, W) float32, how much each pixel of the image weighs in the glimpse's sum.
+
+    It is the gradient of the sum of the glimpse with respect to the image, for every method.
+
+    Args:
+        image_size: (height, width) of the image in pixels.
+        spec: where and how.
+    """
+    (H, W), (by, bx) = image_size, spec.banks(image_size)
+    return np.multiply.outer(by.column_sums(H), bx.column_sums(W)).astype(np.float32)
+
+
+def coverage(image_size: tuple[int, int], spec: Spec) -> float:
+    """The share of sample places inside the image, [-1/2, N - 1/2) on both axes: 1 is all, 0 is none."""
+    share = 1.0
+    for axis, n, N in zip((spec.y, spec.x), spec.size, image_size, strict=True):
+        places = axis.comb.places(n)
+        share *= float(np.mean((places >= -0.5) & (places < N - 0.5)))
+    return share
+
+
+def working_dtype(dtype: np.dtype[Any]) -> type[np.float32] | type[np.float64]:
+    """What an image of this dtype is computed in, and comes out as."""
+    if dtype == np.float64:
+        return np.float64
+    if dtype in PEAKS or dtype == np.float32:
+        return np.float32
+    raise ParameterError(
+        f"an image is uint8, uint16, float32 or float64, got {dtype}", hint="image.astype(numpy.float32)"
+    )
+
+
+def contract(window: NDArray[Any], by: Bank, bx: Bank) -> Floats:
+    """By · window · Bxᵀ for the part of an image that the banks read.
+
+    Args:
+        window: (rows, columns) or (rows, columns, C): the image at ``by.pixels`` and ``bx.pixels``, no more.
+        by: the vertical bank, in float32 or, for a float64 window, float64.
+        bx: the horizontal bank.
+
+    Returns:
+        (h, w) or (h, w, C), integers scaled to [0, 1].
+    """
+    cube = window if window.ndim == 3 else window[:, :, None]
+    few = max(by.weights.shape[1], bx.weights.shape[1]) <= 2
+    step = cube.shape[2] if few else 4  # dense blocks carry zeros between the channels, so they take few at a time
+    parts = [(_gather if few else _banded)(cube[:, :, c : c + step], by, bx) for c in range(0, cube.shape[2], step)]
+    glimpse = parts[0] if len(parts) == 1 else np.concatenate(parts, axis=2)
+    if window.dtype in PEAKS:
+        glimpse /= PEAKS[window.dtype]  # divided, not multiplied by an inverse: 255 becomes exactly 1
+    return glimpse if window.ndim == 3 else glimpse[:, :, 0]
+
+
+def _gather(cube: NDArray[Any], by: Bank, bx: Bank) -> Floats:
+    """One or two taps an axis: pick the pixels, weigh them, add them up."""
+    (rows, wy), (columns, wx) = _taps(by), _taps(bx)  # (Ky, h), (Kx, w)
+    (Ky, h), (Kx, w), (_, W, C) = rows.shape, columns.shape, cube.shape
+    lanes = 1 << (C - 1).bit_length()  # a pixel is moved as one word: three channels as four
+    bits = lanes * cube.itemsize
+    word = np.dtype(f"u{bits}" if bits <= 8 else f"V{bits}")
+    wx = wx.repeat(lanes, axis=1)  # (Kx, w * lanes)
+    glimpse = np.empty((h, w, C), by.weights.dtype)
+    for top in range(0, h, _GATHER_ROWS):
+        part = slice(top, min(top + _GATHER_ROWS, h))
+        n = part.stop - top
+        lines = np.zeros((Ky * n, W * C + lanes - C), cube.dtype)
+        lines[:, : W * C] = cube[rows[:, part].ravel()].reshape(Ky * n, W * C)
+        words = np.ndarray((Ky * n, W), word, lines.data, strides=(lines.strides[0], C * cube.itemsize))
+        picked = np.ascontiguousarray(words[:, columns.ravel()]).view(cube.dtype)
+        taps = picked.reshape(Ky, n, Kx * w * lanes).astype(wy.dtype)
+        taps *= wy[:, part, None]
+        pairs = taps.sum(axis=0).reshape(n, Kx, w * lanes)
+        pairs *= wx
+        glimpse[part] = pairs.sum(axis=1).reshape(n, w, lanes)[:, :, :C]
+    return glimpse
+
+
+def _taps(bank: Bank) -> tuple[NDArray[np.intp], Floats]:
+    """A narrow bank by tap: (K, n) places in its own window, (K, n) weights."""
+    K = bank.weights.shape[1]
+    return bank.first - bank.pixels.start + np.arange(K)[:, None], bank.weights.T
+
+
+def _banded(cube: NDArray[Any], by: Bank, bx: Bank) -> Floats:
+    """Rows first, while they lie in memory as they are read; then the few columns that are left of them."""
+    R, W, C = cube.shape
+    h, w = by.first.size, bx.first.size
+    flat = cube.reshape(R, W * C)
+    lines = np.zeros((h, W * C), by.weights.dtype)
+    for top in range(0, R, _TILE_ROWS):
+        pixels = range(by.pixels.start + top, by.pixels.start + min(top + _TILE_ROWS, R))
+        rows = by.rows_of(pixels)
+        block = by.dense(rows, pixels)
+        for left in range(0, W * C, _TILE_VALUES):
+            part = slice(left, left + _TILE_VALUES)
+            lines[rows, part] += block @ flat[top : top + _TILE_ROWS, part].astype(block.dtype)
+    glimpse = np.empty((h, w * C), lines.dtype)
+    for left in range(0, w, _BLOCK):
+        columns = slice(left, left + _BLOCK)
+        pixels = bx.part(columns).pixels
+        # one dense block for all channels: (pixel, channel) -> (sample, channel), zero between different channels
+        block = np.kron(bx.dense(columns, pixels).T, np.eye(C, dtype=lines.dtype))
+        start = (pixels.start - bx.pixels.start) * C
+        glimpse[:, left * C : (left + _BLOCK) * C] = lines[:, start : start + len(pixels) * C] @ block
+    return glimpse.reshape(h, w, C)

@@ -1,0 +1,168 @@
+"""A kernel is what is laid on every place of a comb: which pixels a sample reaches, and with what weights.
+
+Each kernel turns n places on an axis of N pixels into **taps**: ``first``, the (n,) index of the first pixel of
+every sample, and ``weights``, (n, K) float64, one for each of the K pixels from there on. Taps never leave the
+image; what lies outside is the kernel's own affair, and so is its normalisation.
+"""
+
+from dataclasses import dataclass
+from math import isfinite
+from typing import Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from glimpse_cli.errors import ParameterError
+
+Padding = Literal["zeros", "border", "reflection"]
+Taps = tuple[NDArray[np.intp], NDArray[np.float64]]
+
+POST_EPS = 1e-8  # the eps of the post's code: rows that reach no pixel turn black
+
+# Pixels beyond hypot(D, k s) of a centre, D its distance to the nearest pixel, weigh exp(-k^2 / 2) of the heaviest
+# one or less: 3e-7 for k = 5.5, 1e-14 for k = 8.
+REACH_FLOAT32 = 5.5
+REACH_FLOAT64 = 8.0
+
+
+@dataclass(frozen=True, slots=True)
+class Gaussian:
+    """The post's Gaussian attention: a normalised bell of width s, ``exp(-((j - place) / s)^2 / 2)``.
+
+    Args:
+        s: width (standard deviation) in pixels, above 0.
+        eps: added to each row's sum before dividing by it. ``0``, the default, is a softmax in log space: no row is
+            ever dark and outside the image its edge is repeated for ever. ``1e-8`` is **the post**: a row that is
+            centred between two pixels loses 60 % at s = 0.08 and all at s <= 0.06; outside the image the edge is
+            repeated to about 5.3 s, then all is black.
+
+    Raises:
+        ParameterError: s is not above 0 or not finite; eps is negative or not finite.
+
+    Source: A. Kosiorek, "Attention in Neural Networks and How to Use It" (2017), Gaussian attention.
+    """
+
+    s: float
+    eps: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not (isfinite(self.s) and self.s > 0):
+            raise ParameterError(f"s must be above 0 px, got {self.s:g}")
+        if not (isfinite(self.eps) and self.eps >= 0):
+            raise ParameterError(f"eps must be 0 or above, got {self.eps:g}", hint="0, or 1e-8 for the post")
+
+    @property
+    def padding(self) -> Padding:
+        """What eps makes of the outside: ``border`` for 0, ``zeros`` for anything above."""
+        return "zeros" if self.eps else "border"
+
+    def taps(self, places: NDArray[np.float64], N: int, reach: float = REACH_FLOAT64) -> Taps:
+        """Pixels and weights of each place; rows sum to 1 (eps = 0) or less.
+
+        Args:
+            places: (n,) centres in pixels.
+            N: pixels of the axis.
+            reach: k: how many s of a bell are looked at.
+        """
+        nearest = _clip(np.floor(places + 0.5), N)
+        distance = np.abs(places - nearest)
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore", under="ignore"):
+            radius = np.hypot(distance, reach * self.s)
+            low = np.minimum(_clip(np.ceil(places - radius), N), nearest)
+            high = np.maximum(_clip(np.floor(places + radius), N), nearest)
+            K = int((high - low).max()) + 1
+            first = np.minimum(low, N - K)
+            j = first[:, None] + np.arange(K)  # (n, K)
+            # (j - c)^2 - (nearest - c)^2 in a form that cancels nothing, however far outside c lies
+            farther = (j - nearest[:, None]) * (j + nearest[:, None] - 2 * places[:, None])
+            bell = np.exp(np.maximum(farther, 0) / self.s / self.s * -0.5)
+            total = bell.sum(axis=1, keepdims=True)
+            if self.eps:
+                height = np.exp(np.square(distance / self.s) * -0.5)[:, None]
+                return first.astype(np.intp), bell * height / (total * height + self.eps)
+        return first.astype(np.intp), bell / total
+
+
+@dataclass(frozen=True, slots=True)
+class Hat:
+    """Bilinear sampling, the spatial transformer's kernel: a hat two pixels wide.
+
+    Args:
+        padding: what lies outside. ``zeros``, the post's: every pixel outside the image is 0, so a value tapers to 0
+            over one pixel. ``border`` repeats the edge pixel. ``reflection`` mirrors about the edge pixel's centre.
+
+    Raises:
+        ParameterError: an unknown padding.
+
+    It does not anti-alias: with steps above 1.5 pixels it skips over the picture. It equals
+    ``torch.nn.functional.grid_sample(..., mode="bilinear", align_corners=True)``.
+
+    Source: the post, Spatial Transformer; Jaderberg et al., "Spatial Transformer Networks" (2015).
+    """
+
+    padding: Padding = "zeros"
+
+    def __post_init__(self) -> None:
+        _require_padding(self.padding)
+
+    def taps(self, places: NDArray[np.float64], N: int, reach: float = REACH_FLOAT64) -> Taps:  # noqa: ARG002 - every kernel is called alike
+        """Pixels and weights of each place: (n, 2), or (n, 1) on an axis of one pixel."""
+        places = _fold(places, N, self.padding)
+        first = _clip(np.floor(places), max(N - 1, 1)).astype(np.intp)
+        j = first[:, None] + np.arange(min(2, N))
+        return first, np.maximum(0, 1 - np.abs(j - places[:, None]))
+
+
+@dataclass(frozen=True, slots=True)
+class Nearest:
+    """Hard attention, the plain crop on any comb: the pixel ``floor(place + 1/2)``.
+
+    Args:
+        padding: what lies outside: ``zeros``, ``border`` (the edge pixel) or ``reflection`` about its centre.
+
+    Raises:
+        ParameterError: an unknown padding.
+    """
+
+    padding: Padding = "zeros"
+
+    def __post_init__(self) -> None:
+        _require_padding(self.padding)
+
+    def taps(self, places: NDArray[np.float64], N: int, reach: float = REACH_FLOAT64) -> Taps:  # noqa: ARG002 - every kernel is called alike
+        """Pixels and weights of each place: (n, 1), 1 inside and 0 outside."""
+        places = np.floor(_fold(places, N, self.padding) + 0.5)
+        inside = (places >= 0) & (places < N)
+        return _clip(places, N).astype(np.intp), inside[:, None].astype(np.float64)
+
+
+Kernel = Gaussian | Hat | Nearest
+
+
+def default_width(step: float) -> float:
+    """The Gaussian's s where none is given: ``0.35 * max(1, |d|)``, the sharpest that does not alias (measured)."""
+    return 0.35 * max(1.0, abs(step))
+
+
+def _require_padding(padding: str) -> None:
+    if padding not in get_args(Padding):
+        raise ParameterError(f"padding must be one of {', '.join(get_args(Padding))}, got {padding!r}")
+
+
+def _clip(pixels: NDArray[np.float64], N: int) -> NDArray[np.float64]:
+    """Pixel indices brought into 0 .. N - 1 while still floats: places may be 1e300 pixels outside."""
+    return np.clip(pixels, 0, N - 1)
+
+
+def _fold(places: NDArray[np.float64], N: int, padding: Padding) -> NDArray[np.float64]:
+    """Places outside the image moved to where the padding finds their value."""
+    if padding == "zeros":
+        return places
+    if padding == "border":
+        return np.clip(places, 0, N - 1)
+    if N == 1:
+        return np.zeros_like(places)
+    period = 2 * (N - 1)
+    wrapped = np.mod(places, period)
+    folded: NDArray[np.float64] = np.minimum(wrapped, period - wrapped)
+    return folded
