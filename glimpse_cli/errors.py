@@ -78,7 +78,9 @@ class PictureError(InputError):
         hint: as for `GlimpseError`.
     """
 
-    def __init__(self, what: str, reason: Reason = Reason.CORRUPT, *, why: str | None = None, hint: str | None = None) -> None:
+    def __init__(
+        self, what: str, reason: Reason = Reason.CORRUPT, *, why: str | None = None, hint: str | None = None
+    ) -> None:
         super().__init__(what, why=why, hint=hint)
         self.reason = reason
 
