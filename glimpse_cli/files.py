@@ -1,0 +1,189 @@
+"""Bytes come from a regular file or a stream, bounded, and go to disk whole or not at all.
+
+Nothing here knows what the bytes mean. Verbs: `read_bytes`, `read_stream`, `write_whole`, `shown`.
+"""
+
+import errno
+import os
+import secrets
+import stat
+from contextlib import suppress
+from pathlib import Path
+from typing import BinaryIO
+
+from glimpse_cli.errors import InputError, OutputError, PictureError, Reason
+
+MAX_BYTES = 512 * 2**20
+_CHUNK = 2**20
+
+# A name that no user would choose: what a killed run leaves behind can be told from everything else.
+TEMPORARY_PREFIX, TEMPORARY_SUFFIX = ".glimpse-", ".tmp"
+
+# Absent on Windows, where a FIFO does not block and text translation must be switched off.
+_READ = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+_WRITE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+
+
+def read_bytes(path: str | Path, max_bytes: int = MAX_BYTES) -> bytes:
+    """The whole of a regular file; a link is followed, a FIFO or a device is refused without waiting for it.
+
+    Args:
+        path: any name the file system takes, also one that is not UTF-8 (surrogate escapes).
+        max_bytes: the most that is read, in bytes.
+
+    Raises:
+        InputError: the file is missing, not a regular file, or cannot be read.
+        PictureError: it is empty, or larger than ``max_bytes`` (nothing of it was read then).
+    """
+    try:
+        descriptor = os.open(path, _READ)
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        raise InputError(f"cannot open {shown(path)}", why=_reason(error)) from error
+    with os.fdopen(descriptor, "rb", buffering=0) as file:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode):
+            raise InputError(f"{shown(path)} is {_kind(found.st_mode)}, not a regular file", hint=_hint(found.st_mode))
+        try:
+            # Asking for the size it has spares the copies of a growing buffer; one byte more sees it grow.
+            return _bounded(file, shown(path), max_bytes, first=found.st_size + 1)
+        except OSError as error:
+            raise InputError(f"cannot read {shown(path)}", why=_reason(error)) from error
+
+
+def read_stream(stream: BinaryIO, name: str, max_bytes: int = MAX_BYTES) -> bytes:
+    """Everything a stream such as stdin gives, with the bounds of `read_bytes`.
+
+    Args:
+        stream: read to its end, blocking.
+        name: what errors call it.
+        max_bytes: the most that is kept; one byte more and the rest is left unread.
+
+    Raises:
+        InputError: reading failed.
+        PictureError: the stream is empty, or longer than ``max_bytes``.
+    """
+    try:
+        return _bounded(stream, shown(name), max_bytes, first=_CHUNK)
+    except OSError as error:
+        raise InputError(f"cannot read {shown(name)}", why=_reason(error)) from error
+
+
+def write_whole(path: str | Path, data: bytes) -> None:
+    """Put ``data`` at ``path`` so that every reader sees all of it or what was there before.
+
+    A hidden temporary file in the same folder is written, flushed to the disk and renamed onto the target.
+    It has an ordinary file's permissions. On any failure it is removed and an existing target is untouched.
+    A target that is a link is replaced, not what it points to.
+
+    Raises:
+        OutputError: the folder is missing, the disk is full, or the target is no regular file.
+    """
+    path = Path(path)
+    _require_file(path)
+    temporary = path.parent / f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}{TEMPORARY_SUFFIX}"
+    try:
+        try:
+            _write_new(temporary, data)
+            temporary.replace(path)
+        except BaseException:  # KeyboardInterrupt as well: nothing may stay behind
+            with suppress(OSError):
+                temporary.unlink()
+            raise
+        _flush_folder(path.parent)
+    except (OSError, ValueError) as error:
+        raise OutputError(f"cannot write {shown(path)}", why=_reason(error)) from error
+
+
+def shown(name: str | bytes | Path) -> str:
+    r"""A file name as it may be shown anywhere: nothing in it can move a cursor or turn the text around.
+
+    Control, bidirectional and zero-width characters become ``\x1b`` or ``\u202e``; a byte that is not UTF-8
+    becomes ``\xff``, as does the surrogate that Python keeps for it. Other text, emoji included, stays.
+    """
+    text = os.fsdecode(name)
+    return text if text.isprintable() else "".join(map(_shown_character, text))
+
+
+def _shown_character(character: str) -> str:
+    if character.isprintable():
+        return character
+    code = ord(character)
+    if 0xDC80 <= code <= 0xDCFF:  # surrogateescape: the byte it stands for
+        code -= 0xDC00
+    width = 2 if code <= 0xFF else 4 if code <= 0xFFFF else 8
+    return f"\\{'xuU'[(width > 2) + (width > 4)]}{code:0{width}x}"
+
+
+def _bounded(stream: BinaryIO, name: str, max_bytes: int, first: int) -> bytes:
+    parts, total, wanted = [], 0, first
+    while total <= max_bytes:
+        part = stream.read(min(wanted, max_bytes + 1 - total))
+        if not part:
+            break
+        parts.append(part)
+        total += len(part)
+        wanted = _CHUNK
+    if total > max_bytes:
+        raise PictureError(f"{name} is larger than {max_bytes / 2**20:g} MiB", Reason.TOO_LARGE)
+    if not total:
+        raise PictureError(f"{name} is empty", Reason.EMPTY)
+    return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def _require_file(path: Path) -> None:
+    """Refuse to replace what is not a regular file: a rename onto /dev/null would destroy the device."""
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError):  # nothing there: what is wrong with the name, writing will say
+        return
+    if not stat.S_ISREG(mode):
+        raise OutputError(
+            f"cannot write {shown(path)}", why=f"it is {_kind(mode)}", hint="-o - writes to standard output"
+        )
+
+
+def _write_new(path: Path, data: bytes) -> None:
+    descriptor = os.open(path, _WRITE, 0o666)  # less the umask: an ordinary file's permissions
+    try:
+        rest = memoryview(data)
+        while rest:
+            rest = rest[os.write(descriptor, rest) :]  # a nearly full disk takes a part
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _flush_folder(folder: Path) -> None:
+    """Make the rename itself durable, where the system can."""
+    with suppress(OSError):  # Windows, and some network file systems, cannot flush a folder
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _reason(error: OSError | ValueError) -> str:
+    """The system's words, without the unescaped name and the number that ``str`` would add."""
+    if isinstance(error, OSError):
+        return os.strerror(error.errno) if error.errno else type(error).__name__
+    return "the name holds a NUL character" if "null" in str(error) else os.strerror(errno.EINVAL)
+
+
+_KINDS = (
+    (stat.S_ISDIR, "a folder"),
+    (stat.S_ISFIFO, "a pipe"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+    (stat.S_ISSOCK, "a socket"),
+)
+
+
+def _kind(mode: int) -> str:
+    return next((name for test, name in _KINDS if test(mode)), "something else")
+
+
+def _hint(mode: int) -> str | None:
+    if stat.S_ISDIR(mode):
+        return "glimpse batch reads folders"
+    return "- reads standard input" if stat.S_ISFIFO(mode) else None

@@ -1,0 +1,153 @@
+"""A glimpse becomes a file's bytes: rounded once, the same bytes every time.
+
+Pillow writes 8 bits and 16-bit grey. What it cannot write (16-bit colour, floats in colour) is small enough to
+be written here: a PNG is four chunks, an uncompressed TIFF a table of fifteen numbers.
+"""
+
+import struct
+import zlib
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from glimpse_cli.errors import ParameterError
+
+FORMATS = ("png", "jpg", "webp", "tiff", "npy")
+DEPTHS = {"png": (8, 16), "jpg": (8,), "webp": (8,), "tiff": (8, 16, 32), "npy": (8, 16, 32)}
+
+_JPEG_QUALITY = 95
+_WEBP_EFFORT = 4
+_MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
+
+
+def encode(glimpse: NDArray[Any], *, format: str, depth: int = 8, quality: int | None = None) -> bytes:  # noqa: A002 - the command's own word
+    """The bytes of a file that holds ``glimpse``.
+
+    Args:
+        glimpse: float, (h, w) grey or (h, w, C) with C from 1 to 4 (grey, grey and alpha, RGB, RGBA); [0, 1] is
+            black to white and what lies outside is clipped, NaN is black. Colour is not multiplied by alpha.
+        format: ``png`` (level 1), ``jpg`` (4:4:4, alpha laid over white), ``webp`` (lossless, or lossy where a
+            quality is given), ``tiff`` (uncompressed), ``npy`` (float32 as it is, not rounded, not clipped).
+        depth: bits a sample: 8; 16 for png and tiff; 32 is float32 as it is, for tiff. npy has its own.
+        quality: 1 to 100 for jpg (95 if not given) and webp.
+
+    Raises:
+        ParameterError: a format, depth or quality that does not exist, or go together.
+    """
+    _require(format, depth, quality)
+    glimpse = np.asarray(glimpse)
+    if glimpse.ndim == 3 and glimpse.shape[2] == 1:
+        glimpse = glimpse[:, :, 0]
+    if format == "npy":
+        return _npy(glimpse)
+    if depth == 32:
+        return _tiff(glimpse.astype("<f4"))
+    if format == "jpg":
+        return _pillow(_over_white(glimpse), "JPEG", quality=quality or _JPEG_QUALITY, subsampling=0)
+    numbers = _rounded(glimpse, depth)
+    if format == "tiff":
+        return _tiff(numbers.astype(f"<u{depth // 8}"))
+    if format == "webp":
+        return _pillow(
+            numbers, "WEBP", lossless=quality is None, quality=quality or 75, method=_WEBP_EFFORT, exact=True
+        )
+    return _png16(numbers) if depth == 16 and numbers.ndim == 3 else _pillow(numbers, "PNG", compress_level=1)
+
+
+def encode_picture(rgb: NDArray[np.uint8], format: str = "png") -> bytes:  # noqa: A002 - as in `encode`
+    """The bytes of a drawing, uint8 (h, w, 3), as ``png`` (level 1), ``jpg`` (quality 95, 4:4:4) or ``webp``."""
+    _require(format, 8, None)
+    if format == "jpg":
+        return _pillow(rgb, "JPEG", quality=_JPEG_QUALITY, subsampling=0)
+    if format == "webp":
+        return _pillow(rgb, "WEBP", lossless=True, method=_WEBP_EFFORT)
+    return _tiff(rgb) if format == "tiff" else _npy(rgb) if format == "npy" else _pillow(rgb, "PNG", compress_level=1)
+
+
+def _require(kind: str, depth: int, quality: int | None) -> None:
+    if kind not in DEPTHS:
+        raise ParameterError(f"there is no format {kind!r}", hint=f"one of {', '.join(FORMATS)}")
+    if depth not in DEPTHS[kind]:
+        depths = " or ".join(map(str, DEPTHS[kind]))
+        raise ParameterError(f"{kind} holds {depths} bits a sample, got {depth}")
+    if quality is not None and kind not in {"jpg", "webp"}:
+        raise ParameterError(f"{kind} has no quality: it keeps every value", hint="--format jpg or webp")
+    if quality is not None and not 1 <= quality <= 100:
+        raise ParameterError(f"quality goes from 1 to 100, got {quality}")
+
+
+def _rounded(glimpse: NDArray[Any], depth: int) -> NDArray[Any]:
+    peak = 2**depth - 1
+    scaled: NDArray[Any] = np.floor(np.clip(np.nan_to_num(glimpse, nan=0.0), 0, 1).astype(np.float64) * peak + 0.5)
+    rounded: NDArray[Any] = scaled.astype(np.uint8 if depth == 8 else np.uint16)
+    return rounded
+
+
+def _over_white(glimpse: NDArray[Any]) -> NDArray[Any]:
+    """JPEG has no alpha: white shows through. Mixed before the one rounding."""
+    if glimpse.ndim == 3 and glimpse.shape[2] in {2, 4}:
+        alpha = glimpse[:, :, -1:]
+        glimpse = glimpse[:, :, :-1] * alpha + (1 - alpha)
+    return _rounded(glimpse[:, :, 0] if glimpse.ndim == 3 and glimpse.shape[2] == 1 else glimpse, 8)
+
+
+def _pillow(numbers: NDArray[Any], decoder: str, **options: Any) -> bytes:
+    out = BytesIO()
+    Image.fromarray(numbers).save(out, decoder, **options)
+    return out.getvalue()
+
+
+def _npy(values: NDArray[Any]) -> bytes:
+    out = BytesIO()
+    np.lib.format.write_array(out, np.ascontiguousarray(values, np.float32), version=(1, 0), allow_pickle=False)
+    return out.getvalue()
+
+
+def _png16(numbers: NDArray[np.uint16]) -> bytes:
+    """16-bit colour, (h, w, C), each row as its difference to the one above (filter 2), deflated at level 1."""
+    height, width, channels = numbers.shape
+    rows = numbers.astype(">u2").view(np.uint8).reshape(height, -1)
+    rows = np.diff(rows, axis=0, prepend=np.zeros_like(rows[:1]))  # uint8 wraps, as PNG asks
+    rows = np.insert(rows, 0, 2, axis=1)
+    colour = {2: 4, 3: 2, 4: 6}[channels]
+    header = struct.pack(">IIBBBBB", width, height, 16, colour, 0, 0, 0)
+    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(rows.tobytes(), 1)), (b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body)) for kind, body in chunks
+    )
+
+
+def _tiff(numbers: NDArray[Any]) -> bytes:
+    """Little-endian and uncompressed, one strip: unsigned of 8 or 16 bits, or float32. TIFF 6.0, section 2."""
+    height, width, channels = (*numbers.shape, 1)[:3]
+    bits, is_float = numbers.dtype.itemsize * 8, numbers.dtype.kind == "f"
+    entries = {  # tag: values, ascending
+        256: (width,),
+        257: (height,),
+        258: (bits,) * channels,
+        259: (1,),  # not compressed
+        262: (1 if channels < 3 else 2,),  # black is zero, RGB
+        273: (0,),  # where the pixels begin: filled in below
+        277: (channels,),
+        278: (height,),
+        279: (numbers.nbytes,),
+        284: (1,),  # samples beside each other
+        **({338: (2,)} if channels in {2, 4} else {}),  # alpha, not multiplied in
+        339: (3 if is_float else 1,) * channels,
+    }
+    after = 8 + 2 + 12 * len(entries) + 4
+    extra, table = b"", b""
+    long = {256, 257, 273, 278, 279}
+    start = after + sum(2 * len(values) for values in entries.values() if len(values) > 2)
+    entries[273] = (start + start % 2,)
+    for tag, values in entries.items():
+        code = "I" if tag in long else "H"
+        packed = struct.pack(f"<{len(values)}{code}", *values)
+        if len(packed) > 4:
+            extra, packed = extra + packed, struct.pack("<I", after + len(extra))
+        table += struct.pack("<HHI4s", tag, 4 if code == "I" else 3, len(values), packed)
+    head = b"II*\0" + struct.pack("<IH", 8, len(entries)) + table + struct.pack("<I", 0) + extra
+    return head.ljust(entries[273][0], b"\0") + np.ascontiguousarray(numbers).tobytes()

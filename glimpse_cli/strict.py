@@ -1,0 +1,236 @@
+"""What a picture's bytes say by themselves, before any decoder sees them.
+
+The first bytes name the format. PNG and JPEG are then walked for damage that decoders pass over in silence:
+a wrong checksum, a missing end, image data that is too short. No pixel is made here.
+"""
+
+import re
+import struct
+import zlib
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from glimpse_cli.errors import PictureError, Reason
+
+_PNG = b"\x89PNG\r\n\x1a\n"
+
+# Magic bytes -> the decoder's name. Everything else is refused, whatever Pillow could open.
+_ALLOWED: tuple[tuple[bytes, str], ...] = (
+    (rb"\xff\xd8\xff", "JPEG"),
+    (rb"\x89PNG\r\n\x1a\n", "PNG"),
+    (rb"GIF8[79]a", "GIF"),
+    (rb"RIFF....WEBP", "WEBP"),
+    (rb"II[*+]\0|MM\0[*+]", "TIFF"),
+    (rb"BM", "BMP"),
+    (rb"P[1-6][\s#]", "PPM"),
+    (rb"P[fF]\s", "PPM"),
+    (rb"....ftypavi[fs]", "AVIF"),
+    (rb"....ftyp(?:mif1|msf1|miaf)(?=.{0,48}avif)", "AVIF"),
+)
+
+# Known, and not read: a word more than "not an image" helps.
+_REFUSED: tuple[tuple[bytes, str, str], ...] = (
+    (rb"....ftyp(?:he[ivx]|mif1|msf1)", "HEIC/HEIF", "heif-convert IMG.heic IMG.jpg, or export as JPEG"),
+    (rb"\0\0\0\x0cjP  \r\n|\xff\x4f\xff\x51", "JPEG 2000", "magick IN.jp2 OUT.png"),
+    (rb"\xff\x0a|\0\0\0\x0cJXL ", "JPEG XL", "djxl IN.jxl OUT.png"),
+    (rb"%!PS|\xc5\xd0\xd3\xc6|%PDF", "PostScript/PDF", "pdftoppm -png IN.pdf OUT"),
+    (rb"\s*(?:<\?xml|<svg|<!DOCTYPE svg)", "SVG/XML", "rsvg-convert IN.svg -o OUT.png"),
+    (rb"8BPS", "Photoshop", "export it as PNG or TIFF"),
+    (rb"\0\0[\1\2]\0", "icon", "magick IN.ico OUT.png"),
+    (
+        rb"DDS |BLP[12]|qoif|\x01\xda|\x59\xa6\x6a\x95|SIMPLE  =|v/1\x01|#\?RADIANCE|DanM|LinS|P7|\x0a\x05\x01\x08",
+        "",
+        "",
+    ),
+    (rb"....[\x11\x12]\xaf", "FLI animation", ""),
+)
+
+
+def format_of(data: bytes, name: str) -> str:
+    """The decoder that may read ``data``: JPEG, PNG, GIF, WEBP, TIFF, BMP, PPM or AVIF.
+
+    Raises:
+        PictureError: another picture format (UNSUPPORTED), or none that is known (NOT_AN_IMAGE).
+    """
+    head = data[:64]
+    for pattern, decoder in _ALLOWED:
+        if re.match(pattern, head, re.DOTALL):
+            return decoder
+    for pattern, kind, hint in _REFUSED:
+        if re.match(pattern, head, re.DOTALL):
+            raise PictureError(
+                f"{name}: {kind or 'this'} format is not read",
+                Reason.UNSUPPORTED,
+                hint=hint or "convert it to PNG",
+            )
+    raise PictureError(f"{name} is not an image of a known format", Reason.NOT_AN_IMAGE)
+
+
+def check(data: bytes, name: str) -> str:
+    """`format_of`, and the format's own walk where it has one.
+
+    Raises:
+        PictureError: with its reason.
+    """
+    decoder = format_of(data, name)
+    if decoder == "PNG":
+        check_png(data, name)
+    elif decoder == "JPEG":
+        check_jpeg(data, name)
+    return decoder
+
+
+# --- PNG ---------------------------------------------------------------------------------------------------
+
+
+class PngHeader(NamedTuple):
+    """What IHDR says: pixels, bits a sample, colour type (0 grey, 2 RGB, 3 palette, 4 LA, 6 RGBA), interlace."""
+
+    width: int
+    height: int
+    depth: int
+    colour: int
+    interlaced: bool
+
+
+_DEPTHS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
+_SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
+# Adam7 (PNG, section 8): first column, first row, column step, row step of the seven passes.
+_PASSES = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
+
+
+def check_png(data: bytes, name: str) -> None:
+    """Walk a PNG's chunks: checksums, order, and an end.
+
+    Raises:
+        PictureError: CORRUPT or TRUNCATED.
+    """
+    header, seen_data, ended = None, False, False
+    for kind, start, length in _chunks(data, name):
+        critical = not kind[0] & 0x20
+        body = memoryview(data)[start : start + length]
+        if critical and zlib.crc32(body, zlib.crc32(kind)) != int.from_bytes(data[start + length : start + length + 4]):
+            raise PictureError(f"{name} is corrupt", why=f"checksum of {kind.decode('latin-1')!r}")
+        if header is None:
+            header = _png_header(kind, bytes(body), name)
+        seen_data |= kind == b"IDAT"
+        ended |= kind == b"IEND"
+    if header is None or not ended:
+        raise PictureError(f"{name} is truncated", Reason.TRUNCATED, why="the PNG has no end")
+    if not seen_data:
+        raise PictureError(f"{name} is corrupt", why="the PNG has no image data")
+
+
+def check_png_length(data: bytes, name: str) -> None:
+    """Inflate the image data and compare its length with what the header promises; nothing is kept.
+
+    Raises:
+        PictureError: TRUNCATED: rows are missing.
+    """
+    inflater, length = zlib.decompressobj(), 0
+    expected = _png_length(_png_header(b"IHDR", data[16:29], name))
+    for kind, start, size in _chunks(data, name):
+        if kind == b"IDAT":
+            waiting: bytes | memoryview = memoryview(data)[start : start + size]
+            while waiting and length < expected:
+                length += len(inflater.decompress(waiting, 2**16))
+                waiting = inflater.unconsumed_tail
+    length += len(inflater.flush()) if length < expected else 0
+    if length < expected:
+        raise PictureError(f"{name} is truncated", Reason.TRUNCATED, why=f"{length} of {expected} bytes of image data")
+
+
+def _chunks(data: bytes, name: str) -> Iterator[tuple[bytes, int, int]]:
+    """(kind, start of the body, its length) of every chunk up to IEND."""
+    at = len(_PNG)
+    while at < len(data):
+        if at + 12 > len(data):
+            break
+        length, kind = struct.unpack_from(">I4s", data, at)
+        if not kind.isalpha():
+            raise PictureError(f"{name} is corrupt", why=f"a PNG chunk called {kind!r}")
+        if at + 12 + length > len(data):
+            raise PictureError(
+                f"{name} is truncated", Reason.TRUNCATED, why=f"inside the chunk {kind.decode('latin-1')}"
+            )
+        yield kind, at + 8, length
+        if kind == b"IEND":
+            return
+        at += 12 + length
+    raise PictureError(f"{name} is truncated", Reason.TRUNCATED, why="the PNG has no end")
+
+
+def _png_header(kind: bytes, body: bytes, name: str) -> PngHeader:
+    if kind != b"IHDR" or len(body) != 13:
+        raise PictureError(f"{name} is corrupt", why="the PNG does not begin with its header")
+    width, height, depth, colour, packing, filtering, interlace = struct.unpack(">IIBBBBB", body)
+    if not (0 < width < 2**31 and 0 < height < 2**31):
+        raise PictureError(f"{name} is corrupt", why=f"a size of {width} x {height} pixels")
+    if depth not in _DEPTHS.get(colour, ()) or packing or filtering or interlace > 1:
+        raise PictureError(f"{name} is corrupt", why="the PNG's header has values that do not exist")
+    return PngHeader(width, height, depth, colour, bool(interlace))
+
+
+def _png_length(header: PngHeader) -> int:
+    """Bytes of the inflated image data: every row has one byte for its filter."""
+    bits = header.depth * _SAMPLES[header.colour]
+    passes = _PASSES if header.interlaced else ((0, 0, 1, 1),)
+    total = 0
+    for x, y, dx, dy in passes:
+        columns = max(0, (header.width - x + dx - 1) // dx)
+        rows = max(0, (header.height - y + dy - 1) // dy)
+        total += rows * (1 + (columns * bits + 7) // 8) if columns else 0
+    return total
+
+
+# --- JPEG --------------------------------------------------------------------------------------------------
+
+_SOF = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # C4, C8, CC share the range and are no frames
+_LOSSLESS = frozenset({0xC3, 0xC5, 0xC6, 0xC7, 0xCB, 0xCD, 0xCE, 0xCF})  # or hierarchical
+# In entropy-coded data FF is followed by 00 (a stuffed byte), D0..D7 (a restart) or FF (fill).
+_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
+
+
+def check_jpeg(data: bytes, name: str) -> None:
+    """Walk a JPEG's markers to its end: a frame that can be decoded, a scan, and an end marker.
+
+    Raises:
+        PictureError: TRUNCATED, CORRUPT, or UNSUPPORTED (lossless, hierarchical, 12 bits).
+    """
+    framed = scanned = False
+    for marker, start, length in _segments(data, name):
+        if marker in _SOF:
+            framed = True
+            _check_frame(marker, data[start : start + length], name)
+        scanned |= marker == 0xDA
+    if not framed or not scanned:
+        raise PictureError(f"{name} is corrupt", why=f"the JPEG has no {'scan' if framed else 'frame'}")
+
+
+def _check_frame(marker: int, body: bytes, name: str) -> None:
+    if len(body) < 6:
+        raise PictureError(f"{name} is corrupt", why="the JPEG's frame header is too short")
+    if marker in _LOSSLESS or body[0] != 8:
+        kind = "lossless or hierarchical" if marker in _LOSSLESS else f"{body[0]}-bit"
+        raise PictureError(f"{name}: {kind} JPEG is not read", Reason.UNSUPPORTED)
+
+
+def _segments(data: bytes, name: str) -> Iterator[tuple[int, int, int]]:
+    """(marker, start of the body, its length) of every segment up to the end marker, EOI."""
+    at = 2
+    while True:
+        found = _MARKER.search(data, at)
+        if not found:
+            raise PictureError(f"{name} is truncated", Reason.TRUNCATED, why="the JPEG has no end marker")
+        marker, at = data[found.start() + 1], found.end()
+        if marker == 0xD9:
+            return
+        if marker in (0x01, 0xD8):  # these stand alone
+            continue
+        if at + 2 > len(data):
+            raise PictureError(f"{name} is truncated", Reason.TRUNCATED, why="inside a JPEG header")
+        length = int.from_bytes(data[at : at + 2])
+        if at + length > len(data):
+            raise PictureError(f"{name} is truncated", Reason.TRUNCATED, why="inside a JPEG header")
+        yield marker, at + 2, length - 2
+        at += max(length, 2)
