@@ -1,0 +1,223 @@
+"""Arrays become pictures for people: what a glimpse attended to, and many glimpses on one sheet.
+
+Every picture here is a uint8 (h, w, 3) array in sRGB; reading and writing files is the business of `images`.
+"""
+
+from dataclasses import dataclass
+from math import ceil
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from glimpse_cli.banks import Axis
+from glimpse_cli.combs import Comb
+from glimpse_cli.kernels import Gaussian
+from glimpse_cli.outline import GROUND, Colour, Pixels, Rect, draw_outline
+
+Curve = NDArray[np.float64]
+Edges = tuple[float, float, float, float]
+
+TROUGH: Colour = (28, 29, 33)  # where a profile stands, and where a box leaves the picture
+PEAK: Colour = (82, 88, 98)  # the highest weight inside a display pixel
+MEAN: Colour = (206, 211, 218)  # the mean weight of a display pixel
+RULE: Colour = (128, 130, 134)  # between pixels that are shown as squares
+
+# What is not attended to is seen through a grey fog, not through black: so a dark place that is attended to
+# stands out from a dark place that is not.
+FOG: Colour = (50, 52, 57)
+CLEAR = 0.28
+
+LONGEST = 1024  # pixels, the long side of a mask figure
+PREVIEW = 950  # pixels, the long side of a preview that fills such a figure: a longer one is reduced again
+SQUARES = 640  # a picture at most half as long is enlarged to this, so that its pixels are squares
+THINNEST = 24  # pixels, the short side of a picture as it is shown: 1 x 1000 must be seen
+COARSE = 12  # pixels of a square from which on the squares are ruled
+SOFT = 0.8  # of a display pixel: the width of the bell under which teeth too fine to be shown melt
+
+
+@dataclass(frozen=True, slots=True)
+class _Span:
+    """One axis of the figure in its pixels: where the view starts, and in it the picture of N image pixels."""
+
+    N: int
+    start: int
+    before: int  # what the view shows before the picture, where the box leaves it
+    shown: int  # what the picture takes
+    after: int
+
+    @property
+    def picture(self) -> slice:
+        return slice(self.start + self.before, self.start + self.before + self.shown)
+
+    @property
+    def view(self) -> slice:
+        return slice(self.start, self.picture.stop + self.after)
+
+    def interval(self, low: float, high: float) -> tuple[int, int]:
+        """Two edge coordinates of the image as pixels of the figure; far outside is cut."""
+        scale, origin = self.shown / self.N, self.picture.start
+        first, last = (round(min(max(origin + edge * scale, -9999), 9999)) for edge in (low, high))
+        return first, last
+
+
+def mask_figure(
+    preview: Pixels,
+    image_size: tuple[int, int],
+    ay: Curve,
+    ax: Curve,
+    box: Edges | None = None,
+    *,
+    longest: int = LONGEST,
+    mirrored: tuple[bool, bool] = (False, False),
+) -> Pixels:
+    """The picture dimmed to what a glimpse attends to, with a_x as a strip above and a_y as a strip beside it.
+
+    The attention is the outer product of ``ay`` and ``ax``, brought to full brightness where it is highest.
+    Where the picture is reduced the attention is averaged with it: the teeth of a comb too fine to be shown melt into
+    an even tone instead of a moire. The strips then show both the mean (bright) and the highest weight (dark, behind).
+    Small pictures are enlarged, each pixel a square. Where the box leaves the picture, the view follows it.
+
+    Args:
+        preview: (ph, pw, 3), the whole upright picture, reduced or as it is; best no longer than `PREVIEW`.
+        image_size: (height, width) of the image itself.
+        ay: (height,) column sums of the bank of y, 0 or more; ``ax`` (width,) those of x.
+        ax: see ``ay``.
+        box: (x0, y0, x1, y1) in edge coordinates of the image, outlined just around what it holds; None draws none.
+        longest: pixels of the long side at most, strips and margins included; 64 or more.
+        mirrored: (y, x), whether the glimpse runs against the axis. A green corner then marks its first sample; the
+            box is that of the same places in ascending order.
+
+    Returns:
+        (h, w, 3) uint8, max(h, w) <= longest.
+    """
+    unit = min(1.0, longest / LONGEST)
+    margin, strip, gap = (max(2, round(unit * length)) for length in (12, 44, 6))
+    room, start = longest - 2 * margin - strip - gap, margin + strip + gap
+    y, x = _spans(preview, image_size, box, room, start)
+    figure = np.empty((y.view.stop + margin, x.view.stop + margin, 3), np.uint8)
+    _fill(figure, GROUND)
+    _fill(figure[y.view, x.view], TROUGH)
+    fine_y, fine_x = _means(ay, y.shown), _means(ax, x.shown)
+    figure[y.picture, x.picture] = _dimmed(_fitted(preview, (y.shown, x.shown)), _levels(fine_y), _levels(fine_x))
+    _draw_squares(figure[y.picture, x.picture], y, x)
+    _draw_profile(figure[margin : margin + strip, x.view], x, ax, fine_x)
+    _draw_profile(figure[y.view, margin : margin + strip].transpose(1, 0, 2), y, ay, fine_y)
+    if box is not None:
+        # Lines keep to the view and the gap around it, never over a strip: a box that goes on is left open.
+        canvas = figure[start - gap : y.view.stop + gap, start - gap : x.view.stop + gap]
+        (top, bottom), (left, right) = y.interval(box[1], box[3]), x.interval(box[0], box[2])
+        corner = start - gap
+        rect = Rect(top - corner, left - corner, bottom - corner, right - corner)
+        draw_outline(canvas, rect, 2 if longest > LONGEST // 2 else 1, mirrored)
+    return figure
+
+
+def _spans(
+    preview: Pixels, image_size: tuple[int, int], box: Edges | None, room: int, start: int
+) -> tuple[_Span, _Span]:
+    """Both axes of the view: the picture, and the box as far as it is followed outside."""
+    sides = preview.shape[:2]
+    squares = min(SQUARES, room) if sides == image_size else 0
+
+    def growth(length: float) -> float:
+        return room / length if length > room else max(1, squares // ceil(length))
+
+    thick = [ceil(THINNEST / (side * growth(max(sides)))) for side in sides]  # stretches a picture of a few lines
+    lengths = [side * times for side, times in zip(sides, thick, strict=True)]
+    low, high = (box[1::-1], box[:1:-1]) if box else ((0, 0), image_size)
+    outside = [
+        [_followed(beyond * length / N, max(lengths)) for beyond in (-first, last - N)]
+        for N, length, first, last in zip(image_size, lengths, low, high, strict=True)
+    ]
+    grow = growth(max(length + sum(beyond) for length, beyond in zip(lengths, outside, strict=True)))
+    y, x = (
+        _Span(N, start, int(grow * before), max(1, round(grow * length)), int(grow * after))
+        for N, length, (before, after) in zip(image_size, lengths, outside, strict=True)
+    )
+    return y, x
+
+
+def _followed(beyond: float, side: float) -> float:
+    """How far a view goes after a box: all the way for the picture's long side, else far enough to say that it left."""
+    return max(0.0, beyond) if beyond <= side else side / 4
+
+
+def _fill(part: Pixels, colour: Colour) -> None:
+    part[:1] = colour
+    part[1:] = part[:1]  # whole rows at a time are ten times as fast
+
+
+def _fitted(picture: Pixels, size: tuple[int, int]) -> Image.Image:
+    """A picture reduced by averaging, or enlarged with its pixels as squares."""
+    grows = size[0] >= picture.shape[0] and size[1] >= picture.shape[1]
+    image = Image.fromarray(np.ascontiguousarray(picture))
+    return image.resize(size[::-1], Image.Resampling.NEAREST if grows else Image.Resampling.BOX)
+
+
+def _means(sums: Curve, shown: int) -> Curve:
+    """(shown,) weights of the display pixels: the mean over each, or the weight of the pixel it is a part of."""
+    N = len(sums)
+    if shown >= N:
+        return np.asarray(sums[np.arange(shown) * N // shown])
+    bank = Axis(Comb.from_box(0, N, shown), Gaussian(SOFT * N / shown)).bank(shown, N, np.float32)
+    pixels = bank.first[:, None] + np.arange(bank.weights.shape[1])
+    means: Curve = np.einsum("ij,ij->i", bank.weights, sums[pixels])
+    return means
+
+
+def _peaks(sums: Curve, shown: int) -> Curve:
+    """(shown,) highest weights around the display pixels; from three of them, so that fine teeth give no moire."""
+    N = len(sums)
+    if shown >= N:
+        return _means(sums, shown)
+    pairs = (sums + np.append(sums[1:], 0)) / 2  # a hat may lie on two pixels, and weighs as much as on one
+    own = np.pad(np.maximum.reduceat(pairs, np.arange(shown) * N // shown), 1)
+    peaks: Curve = np.max((own[:-2], own[1:-1], own[2:]), axis=0)
+    return peaks
+
+
+def _levels(weights: Curve) -> NDArray[np.float32]:
+    """Weights as brightness in [0, 1]."""
+    return np.clip(weights / _full(weights), 0, 1).astype(np.float32)
+
+
+def _full(weights: Curve) -> float:
+    """The weight that is shown as full brightness: the highest, unless it stands far above the rest.
+
+    It does where samples outside the image all repeat its edge pixel, which would leave all others dark.
+    """
+    highest = float(weights.max())
+    if highest <= 0:
+        return 1.0
+    attended = weights[weights > highest / 1000]
+    return min(highest, 1.6 * float(np.quantile(attended, 0.75, method="higher")))
+
+
+def _dimmed(picture: Image.Image, cy: NDArray[np.float32], cx: NDArray[np.float32]) -> Pixels:
+    """The picture where attention is 1, fog before it where attention is 0."""
+    table = np.add.outer((1 - CLEAR) * np.array(FOG), CLEAR * np.arange(256)).astype(np.uint8)
+    fogged = picture.point(table.ravel().tolist())
+    attention = Image.fromarray((np.outer(cy, cx * 255) + 0.5).astype(np.uint8))
+    return np.asarray(Image.composite(picture, fogged, attention))
+
+
+def _draw_squares(picture: Pixels, y: _Span, x: _Span) -> None:
+    """Faint lines between the pixels, where these are large enough to be seen as squares."""
+    if min(y.shown // y.N, x.shown // x.N) < COARSE:
+        return
+    for part, span in ((picture, y), (picture.transpose(1, 0, 2), x)):
+        lines = np.arange(1, span.N) * span.shown // span.N
+        part[lines] = part[lines] + 0.15 * (np.array(RULE) - part[lines])
+
+
+def _draw_profile(trough: Pixels, span: _Span, sums: Curve, means: Curve) -> None:
+    """Fill a (height, length, 3) strip from its last row upwards: the peaks, and the means before them."""
+    _fill(trough, TROUGH)
+    peaks = _peaks(sums, span.shown)
+    inside = trough[:, span.before : span.before + span.shown]
+    rows = np.arange(trough.shape[0], 0, -1)[:, None]
+    for weights, colour in ((peaks, PEAK), (means, MEAN)):
+        level = np.clip(weights / _full(peaks), 0, 1).astype(np.float32)
+        cover = np.clip(level * trough.shape[0] - rows + 1, 0, 1)  # of a pixel, so that the slope is smooth
+        inside[:] = inside + cover[..., None] * (np.array(colour, np.float32) - inside)

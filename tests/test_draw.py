@@ -1,0 +1,271 @@
+"""What is drawn is where it is said to be: geometry and brightness against the numbers that went in."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from glimpse_cli.banks import Axis
+from glimpse_cli.combs import Comb
+from glimpse_cli.draw import CLEAR, FOG, LONGEST, PREVIEW, TROUGH, mask_figure
+from glimpse_cli.kernels import Gaussian, Hat, Nearest
+from glimpse_cli.outline import GREEN, GROUND, Rect, draw_outline
+
+MARGIN, STRIP, GAP = 12, 44, 6  # of a figure at its full length
+START = MARGIN + STRIP + GAP  # where the view begins, on both axes
+
+
+def noise(height, width, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
+
+
+def sums(size, box, samples=(5, 7), kernel=Hat):
+    x0, y0, x1, y1 = box
+    combs = Comb.from_box(y0, y1, samples[0]), Comb.from_box(x0, x1, samples[1])
+    return [
+        Axis(comb, kernel("border")).bank(n, N).column_sums(N) for comb, n, N in zip(combs, samples, size, strict=True)
+    ]
+
+
+def window(size, rows, cols):
+    """Full attention on some rows and columns, none elsewhere."""
+    ay, ax = np.zeros(size[0]), np.zeros(size[1])
+    ay[rows], ax[cols] = 1, 1
+    return ay, ax
+
+
+def fogged(picture):
+    return np.array(picture) * CLEAR + np.array(FOG) * (1 - CLEAR)
+
+
+def green_at(figure):
+    rows, cols = np.nonzero((figure == GREEN).all(axis=2))
+    return rows.min(), rows.max() + 1, cols.min(), cols.max() + 1
+
+
+# --- the mask figure ---
+
+
+def test_a_picture_that_fits_is_shown_pixel_for_pixel_with_strips_above_and_beside():
+    picture = noise(400, 431)
+    figure = mask_figure(picture, (400, 431), np.ones(400), np.ones(431))
+    assert figure.shape == (START + 400 + MARGIN, START + 431 + MARGIN, 3)
+    assert (figure[START : START + 400, START : START + 431] == picture).all()
+
+
+def test_what_is_attended_to_is_at_full_brightness_and_the_rest_is_fogged():
+    picture = noise(401, 430)
+    figure = mask_figure(picture, (401, 430), *window((401, 430), slice(30, 90), slice(200, 333)))
+    shown = figure[START:-MARGIN, START:-MARGIN]
+    assert (shown[30:90, 200:333] == picture[30:90, 200:333]).all()
+    for part in (np.s_[:30], np.s_[90:], np.s_[:, :200], np.s_[:, 333:]):
+        assert np.abs(shown[part] - fogged(picture[part])).max() <= 1
+
+
+def test_half_the_attention_is_half_the_way_out_of_the_fog():
+    picture = noise(401, 430)
+    ay, ax = window((401, 430), slice(30, 90), slice(200, 333))
+    ax[250:260] = 0.5
+    shown = mask_figure(picture, (401, 430), ay, ax)[START:-MARGIN, START:-MARGIN]
+    part = np.s_[30:90, 250:260]
+    assert np.abs(shown[part] - (fogged(picture[part]) + picture[part]) / 2).max() <= 2
+
+
+def test_dark_places_that_are_attended_to_stand_out_from_dark_places_that_are_not():
+    figure = mask_figure(np.zeros((401, 430, 3), np.uint8), (401, 430), *window((401, 430), slice(30, 90), slice(7)))
+    assert figure[START + 40, START + 3].max() == 0
+    assert figure[START + 200, START + 3].min() > 20
+
+
+def test_the_strips_stand_over_the_columns_and_beside_the_rows_they_measure():
+    size = (401, 430)
+    figure = mask_figure(noise(*size), size, *window(size, slice(30, 90), slice(200, 333)))
+    above, beside = figure[MARGIN : MARGIN + STRIP, START:-MARGIN], figure[START:-MARGIN, MARGIN : MARGIN + STRIP]
+    lit_above, lit_beside = (above > 150).all(axis=(0, 2)), (beside > 150).all(axis=(1, 2))
+    assert (np.nonzero(lit_above)[0] == np.arange(200, 333)).all()
+    assert (np.nonzero(lit_beside)[0] == np.arange(30, 90)).all()
+    assert (above[:, ~lit_above] == TROUGH).all()
+    assert (beside[~lit_beside] == TROUGH).all()
+
+
+def test_a_profile_is_as_high_as_its_weight_and_grows_away_from_the_picture():
+    size = (401, 430)
+    ay, ax = window(size, slice(30, 90), slice(200, 333))
+    ax[300:310], ay[70:80] = 0.25, 0.75
+    figure = mask_figure(noise(*size), size, ay, ax)
+    above = figure[MARGIN : MARGIN + STRIP, START + 305].min(axis=1) > 100
+    beside = figure[START + 75, MARGIN : MARGIN + STRIP].min(axis=1) > 100
+    assert (np.nonzero(above)[0] == np.arange(STRIP - STRIP // 4, STRIP)).all()
+    assert (np.nonzero(beside)[0] == np.arange(STRIP - 3 * STRIP // 4, STRIP)).all()
+
+
+@pytest.mark.parametrize("box", [(201, 31, 333, 90), (0, 0, 430, 401), (203.4, 30.8, 332.6, 90.3)])
+def test_the_outline_is_green_and_lies_just_around_the_box(box):
+    size = (401, 530)
+    figure = mask_figure(noise(*size), size, *sums(size, box), box)
+    x0, y0, x1, y1 = (round(edge) + START for edge in box)
+    assert green_at(figure) == (y0 - 2, y1 + 2, x0 - 2, x1 + 2)
+    assert not (figure[y0:y1, x0:x1] == GREEN).all(axis=2).any()
+    assert (figure[y0 - 2 : y1 + 2, x0 - 2 : x0] == GREEN).all()
+    assert (figure[y1 : y1 + 2, x0 - 2 : x1 + 2] == GREEN).all()
+
+
+def test_where_the_box_leaves_the_picture_the_view_follows_it_and_all_stays_aligned():
+    size, box = (401, 430), (-50, 300, 120, 441)
+    picture = noise(*size)
+    figure = mask_figure(picture, size, *window(size, slice(300, 401), slice(0, 120)), box)
+    assert figure.shape == (START + 441 + MARGIN, START + 50 + 430 + MARGIN, 3)
+    assert green_at(figure) == (START + 298, START + 443, START - 2, START + 172)
+    assert (figure[START + 100, START + 50] == fogged(picture[100, 0]).astype(int)).all()
+    above = (figure[MARGIN : MARGIN + STRIP] > 150).all(axis=(0, 2))
+    assert (np.nonzero(above)[0] == START + 50 + np.arange(120)).all()
+
+
+def test_a_box_far_outside_becomes_an_arrow_at_its_side_of_the_view():
+    size = (301, 430)
+    figure = mask_figure(noise(*size), size, np.zeros(301), np.zeros(430), (9000, 90, 9100, 210))
+    top, bottom, left, right = green_at(figure)
+    assert right >= figure.shape[1] - MARGIN
+    assert right - left < 24
+    assert abs((top + bottom) / 2 - START - 150) <= 1
+
+
+def test_a_tiny_box_in_a_large_picture_is_still_found():
+    size = (2667, 4000)
+    figure = mask_figure(noise(633, 950), size, *sums(size, (1400, 2000, 1403, 2002)), (1400, 2000, 1403, 2002))
+    top, bottom, left, right = green_at(figure)
+    assert bottom - top > 30
+    assert right - left > 30
+    assert abs((left + right) / 2 - START - 1401.5 * 950 / 4000) <= 1
+    assert abs((top + bottom) / 2 - START - 2001 * 633 / 2667) <= 1
+
+
+def test_a_mirrored_glimpse_has_a_filled_corner_at_its_first_sample():
+    size, box = (401, 430), (200, 30, 333, 90)
+    plain, left_to_right = (
+        mask_figure(noise(*size), size, *sums(size, box), box, mirrored=(False, mirrored)) for mirrored in (False, True)
+    )
+    changed = np.argwhere((plain != left_to_right).any(axis=2)) - START
+    assert 40 < len(changed) < 60
+    assert changed[:, 0].min() == 30
+    assert changed[:, 1].max() == 332
+
+
+def test_small_pictures_are_enlarged_with_each_pixel_a_square():
+    picture = noise(10, 13)
+    figure = mask_figure(picture, (10, 13), *window((10, 13), slice(2, 7), slice(0, 13)))
+    side = 640 // 13
+    assert figure.shape == (START + 10 * side + MARGIN, START + 13 * side + MARGIN, 3)
+    shown = figure[START:-MARGIN, START:-MARGIN].reshape(10, side, 13, side, 3)
+    assert (shown[2:7, 1:, :, 1:] == picture[2:7, None, :, None]).all()
+
+
+def test_a_picture_of_one_row_is_thick_enough_to_be_seen():
+    figure = mask_figure(noise(1, 950), (1, 1000), np.ones(1), np.ones(1000))
+    assert figure.shape == (START + 24 + MARGIN, START + 950 + MARGIN, 3)
+    assert (figure[START:-MARGIN, START:-MARGIN] == figure[START, START:-MARGIN]).all()
+
+
+def test_a_preview_that_is_too_long_is_reduced_by_averaging():
+    picture = np.zeros((1000, 1900, 3), np.uint8)
+    picture[:, ::2] = 200
+    figure = mask_figure(picture, (1000, 1900), np.ones(1000), np.ones(1900))
+    assert figure.shape == (START + 500 + MARGIN, LONGEST, 3)
+    assert (figure[START:-MARGIN, START:-MARGIN] == 100).all()
+    assert START + PREVIEW + MARGIN == LONGEST
+
+
+def test_teeth_too_fine_to_be_shown_melt_into_an_even_tone_without_moire():
+    size = (900, 4000)
+    grey = np.full((214, 950, 3), 200, np.uint8)
+    for step in np.linspace(4.3, 7.9, 25):
+        ax = Axis(Comb(20.3, step), Hat()).bank(480, 4000).column_sums(4000)
+        figure = mask_figure(grey, size, np.ones(900), ax)
+        row = figure[START + 50, START + 8 : START + int(step * 112), 0].astype(float)
+        smooth = np.convolve(
+            row, np.hanning(16) / np.hanning(16).sum(), "valid"
+        )  # beats are slow: what is left of them
+        assert np.ptp(smooth) < 6
+
+
+def test_teeth_that_can_be_shown_are_seen_apart():
+    size = (300, 451)
+    ax = Axis(Comb(20, 8), Hat()).bank(40, 451).column_sums(451)
+    figure = mask_figure(np.full((300, 451, 3), 200, np.uint8), size, np.ones(300), ax)
+    row = figure[START + 50, START:-MARGIN, 0]
+    assert (np.nonzero(row == 200)[0] == 20 + 8 * np.arange(40)).all()
+
+
+def test_samples_that_all_repeat_an_edge_pixel_do_not_leave_the_others_in_the_dark():
+    size, box = (300, 451), (-90, 20, 90, 200)
+    picture = np.full((300, 451, 3), 200, np.uint8)
+    figure = mask_figure(picture, size, *sums(size, box, (180, 180), Nearest), box)
+    shown = figure[START:-MARGIN, START + 90 : -MARGIN, 0].astype(int)
+    assert shown[100, 0] == 200
+    assert shown[100, 40] > (fogged([200])[0] + 200) / 2
+    assert shown[100, 150] < 120
+
+
+def test_nothing_attended_to_is_fog_everywhere_and_empty_strips():
+    picture = noise(401, 430)
+    figure = mask_figure(picture, (401, 430), np.zeros(401), np.zeros(430))
+    assert np.abs(figure[START:-MARGIN, START:-MARGIN] - fogged(picture)).max() <= 1
+    assert (figure[MARGIN : MARGIN + STRIP, START:-MARGIN] == TROUGH).all()
+
+
+def test_the_same_numbers_draw_the_same_picture():
+    size, box = (401, 430), (203.4, -30.8, 332.6, 90.3)
+    one, two = (mask_figure(noise(*size), size, *sums(size, box), box) for _ in range(2))
+    assert (one == two).all()
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    size=st.tuples(st.integers(1, 1200), st.integers(1, 1200)),
+    corner=st.tuples(*[st.floats(-1e5, 1e5) | st.floats(-50, 1300)] * 2),
+    extent=st.tuples(*[st.floats(1e-3, 1e5)] * 2),
+    longest=st.integers(64, 1100),
+    s=st.floats(0.05, 1000),
+)
+def test_any_picture_and_box_gives_a_figure_no_longer_than_asked_for(size, corner, extent, longest, s):
+    height, width = size
+    factor = min(1, PREVIEW / max(size))
+    preview = noise(max(1, round(height * factor)), max(1, round(width * factor)))
+    box = (*corner, corner[0] + extent[0], corner[1] + extent[1])
+    ay, ax = sums(size, box, kernel=lambda _: Gaussian(s))
+    figure = mask_figure(preview, size, ay, ax, box, longest=longest, mirrored=(longest % 2 == 0, longest % 3 == 0))
+    assert figure.dtype == np.uint8
+    assert max(figure.shape) <= longest
+    assert (figure == GREEN).all(axis=2).any()
+    assert (figure[0] == GROUND).all()
+
+
+# --- the outline ---
+
+
+def test_an_outline_goes_on_over_the_edge_of_its_canvas():
+    canvas = np.full((60, 90, 3), 99, np.uint8)
+    draw_outline(canvas, Rect(-20, 30, 40, 200), 2)
+    green = (canvas == GREEN).all(axis=2)
+    assert green[:42, 28:30].all()
+    assert green[40:42, 28:].all()
+    assert not green[:40, 30:].any()
+
+
+def test_an_outline_around_the_whole_canvas_becomes_four_arrows():
+    canvas = np.full((60, 90, 3), 99, np.uint8)
+    draw_outline(canvas, Rect(-20, -30, 100, 200), 2)
+    green = (canvas == GREEN).all(axis=2)
+    assert green[5:20, 40:50].any()
+    assert green[40:55, 40:50].any()
+    assert green[25:35, 5:20].any()
+    assert green[25:35, 70:85].any()
+
+
+def test_an_outline_is_cased_in_dark_on_both_sides():
+    canvas = np.full((60, 90, 3), 255, np.uint8)
+    draw_outline(canvas, Rect(10, 20, 50, 70), 2)
+    assert canvas[30, 17, 0] < 120
+    assert (canvas[30, 18:20] == GREEN).all()
+    assert canvas[30, 20, 0] < 120
+    assert canvas[30, 21, 0] == 255
