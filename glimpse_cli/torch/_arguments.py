@@ -1,0 +1,112 @@
+"""What callers may give: images, sizes, parameters and names, checked before any work, each error with its remedy."""
+
+from collections.abc import Sequence
+from math import isfinite
+from typing import get_args
+
+import torch
+from torch import Tensor
+
+from glimpse_cli.errors import ParameterError
+from glimpse_cli.kernels import Padding
+
+Parameter = float | Sequence[float] | Tensor
+
+METHODS = ("gaussian", "stn", "hard")
+PEAKS = {torch.uint8: 255.0, torch.uint16: 65535.0}  # the value that becomes 1
+FLOATS = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
+
+
+def require_images(images: Tensor) -> None:
+    """Refuse what is not (B, C, H, W) with pixels of a dtype we know."""
+    if images.dim() != 4:
+        raise ParameterError(
+            f"images must be (B, C, H, W), got the shape {tuple(images.shape)}", hint="images[None] adds a batch of one"
+        )
+    if 0 in images.shape[2:]:
+        raise ParameterError(f"images must have pixels, got the shape {tuple(images.shape)}")
+    if images.dtype not in PEAKS and images.dtype not in FLOATS:
+        raise ParameterError(
+            f"images must be uint8, uint16 or floating, got {images.dtype}", hint="images.to(torch.float32)"
+        )
+
+
+def require_size(size: tuple[int, int]) -> None:
+    """Refuse a size that is not two whole numbers of 1 or more."""
+    pair = isinstance(size, Sequence) and len(size) == 2
+    if not pair or not all(isinstance(n, int) and n >= 1 for n in size):
+        raise ParameterError(f"a size is (height, width), two whole numbers of 1 or more, got {size!r}")
+
+
+def require_eps(eps: float) -> None:
+    """Refuse an eps that is negative or not finite."""
+    if not 0 <= eps < float("inf"):
+        raise ParameterError(f"eps must be 0 or above, got {eps}", hint="0, or 1e-8 for the post")
+
+
+def require_width(s: Parameter) -> None:
+    """Refuse an s that is given as a number, or numbers, not above 0."""
+    for value in () if isinstance(s, Tensor) else _numbers("s", s):
+        if value <= 0:
+            raise ParameterError(f"s must be above 0 px, got {value:g}")
+
+
+def require_method(method: str) -> None:
+    """Refuse an unknown method."""
+    if method not in METHODS:
+        raise ParameterError(f"method must be one of {', '.join(METHODS)}, got {method!r}")
+
+
+def require_padding(padding: str) -> None:
+    """Refuse an unknown padding."""
+    if padding not in get_args(Padding):
+        raise ParameterError(f"padding must be one of {', '.join(get_args(Padding))}, got {padding!r}")
+
+
+def working_dtype(dtype: torch.dtype) -> torch.dtype:
+    """What weights and sums are computed in: float64 for float64, float32 for all else."""
+    return torch.float64 if dtype == torch.float64 else torch.float32
+
+
+def aligned(images: Tensor, **parameters: Parameter) -> tuple[list[Tensor], bool]:
+    """Each parameter as float64 (B, N, 2), and whether N was spoken of.
+
+    Raises:
+        ParameterError: a shape that does not broadcast to (B, 2) or (B, N, 2), a number that is not finite, or a
+            tensor on another device.
+    """
+    tensors = {name: _tensor(name, value, images.device) for name, value in parameters.items()}
+    several = any(t.dim() == 3 for t in tensors.values())
+    tensors = {name: t.unsqueeze(1) if t.dim() == 2 else t for name, t in tensors.items()}
+    try:
+        shape = torch.broadcast_shapes(  # type: ignore[no-untyped-call]  # torch gives it no types
+            *(t.shape for t in tensors.values()), (images.shape[0], 1, 2)
+        )
+    except RuntimeError:
+        shape = torch.Size([])
+    if len(shape) != 3 or shape[0] != images.shape[0] or shape[2] != 2:
+        shapes = ", ".join(f"{name} {tuple(t.shape)}" for name, t in tensors.items())
+        raise ParameterError(
+            f"parameters must broadcast to ({images.shape[0]}, 2) or ({images.shape[0]}, N, 2), got {shapes}",
+            why="they are pairs (y, x) for each image of the batch, or for each of N glimpses of each image",
+        )
+    return [t.expand(shape) for t in tensors.values()], several
+
+
+def _tensor(name: str, value: Parameter, device: torch.device) -> Tensor:
+    """A parameter as float64 on the device; numbers are made there, as copying them would make a GPU wait."""
+    if not isinstance(value, Tensor):
+        made = [torch.full((), v, dtype=torch.float64, device=device) for v in _numbers(name, value)]
+        return torch.stack(made)
+    if value.device != device:
+        raise ParameterError(
+            f"{name} is on {value.device} and the images on {device}", hint=f"{name}.to({str(device)!r})"
+        )
+    return value.double()
+
+
+def _numbers(name: str, value: float | Sequence[float]) -> list[float]:
+    values = [float(v) for v in value] if isinstance(value, Sequence) else [float(value)]
+    if len(values) not in (1, 2) or not all(map(isfinite, values)):
+        raise ParameterError(f"{name} must be a finite number, a pair (y, x) or a tensor, got {value!r}")
+    return values

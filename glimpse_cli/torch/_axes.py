@@ -1,0 +1,121 @@
+"""An axis laid on pixels: places to nearest pixels and offsets, and these to weights, as tensors.
+
+`glimpse_cli.combs` says what a comb is and `glimpse_cli.kernels` what a kernel is; here are the same formulas for
+batches, differentiable. A place p becomes a pixel ``near`` and what is left, ``off = p - near``. The split is made in
+float64, so that from there on float32 is exact enough at any place of any image, and no exponent cancels:
+``-(j - p)^2 / 2 s^2`` relative to the nearest pixel is ``-m (m - 2 off) * sharp`` with ``m = j - near`` and
+``sharp = 1 / 2 s^2``.
+"""
+
+from math import log
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+FARTHEST = 1e9  # px; farther out a place is moved here, so that a runaway parameter leaves finite gradients
+NARROWEST = 1e-8  # px; a bell this narrow is the nearest pixel, whatever its s: float64 places are no finer
+
+
+class Axis(NamedTuple):
+    """The samples of an axis: ``near`` (..., n) int64, ``off`` (..., n) and ``sharp`` (...) in the working dtype."""
+
+    near: Tensor
+    off: Tensor
+    sharp: Tensor
+
+
+def places(first: Tensor, step: Tensor, n: int) -> Tensor:
+    """The n places of combs (...), float64: (..., n) pixels."""
+    i = torch.arange(n, dtype=torch.float64, device=first.device)
+    return first[..., None] + step[..., None] * i
+
+
+def axis_of(  # noqa: PLR0917 - a private verb of two call sites
+    method: str, p: Tensor, s: Tensor, N: int, padding: str, dtype: torch.dtype
+) -> Axis:
+    """The samples of a method at places p (..., n) of an axis of N pixels; s (...) is the Gaussian's."""
+    if method == "gaussian":
+        return gaussian_axis(p, s, N, dtype)
+    return (hat_axis if method == "stn" else nearest_axis)(p, N, padding, dtype)
+
+
+def gaussian_axis(p: Tensor, s: Tensor, N: int, dtype: torch.dtype) -> Axis:
+    """Bells of width s (...) around places p (..., n) of an axis of N pixels."""
+    near = p.detach().round().clamp(0, N - 1)
+    off = (p - near).clamp(-FARTHEST, FARTHEST)
+    sharp = 0.5 / (s * s).clamp(min=NARROWEST**2)
+    return Axis(near.long(), off.to(dtype), sharp.to(dtype))
+
+
+def hat_axis(p: Tensor, N: int, padding: str, dtype: torch.dtype) -> Axis:
+    """Two-pixel hats: ``1 - off`` of pixel ``near`` and ``off`` of the next, outside by the padding.
+
+    At a pixel's centre the slope is that to the next pixel, as in `grid_sample`, not 0: a spatial transformer that
+    begins at the identity must still learn.
+    """
+    if padding == "zeros":
+        p = p.clamp(-2, N + 1)  # all of it is black there
+        near = p.detach().floor()
+    else:
+        p = _inside(p, N, padding)
+        near = p.detach().floor().clamp(0, max(N - 2, 0))
+    return Axis(near.long(), (p - near).to(dtype), torch.ones_like(p[..., 0], dtype=dtype))
+
+
+def nearest_axis(p: Tensor, N: int, padding: str, dtype: torch.dtype) -> Axis:
+    """The nearest pixel of each place, ``floor(p + 1/2)``: a hat whose places are whole. Outside by the padding."""
+    p = p.detach().clamp(-2, N + 1) if padding == "zeros" else _inside(p.detach(), N, padding)
+    return Axis((p + 0.5).floor().long(), torch.zeros_like(p, dtype=dtype), torch.ones_like(p[..., 0], dtype=dtype))
+
+
+def weights(axis: Axis, pixels: Tensor, kernel: str, eps: float) -> tuple[Tensor, Tensor | None]:
+    """The weights of pixels (..., n, K) for each sample, and what share ``eps`` takes (..., n, 1), if any.
+
+    Args:
+        axis: the samples.
+        pixels: the pixels asked for, int64, the support of each sample or more.
+        kernel: "gaussian" or "hat".
+        eps: added to the bell's sum; 0 is a softmax.
+    """
+    m = (pixels - axis.near[..., None]).to(axis.off.dtype)
+    off = axis.off[..., None]
+    if kernel == "hat":
+        return (1 - off) * (m == 0) + off * (m == 1), None
+    sharp = axis.sharp[..., None, None]
+    logits = -(m * (m - 2 * off)) * sharp
+    if eps == 0:
+        return torch.softmax(logits, dim=-1), None
+    dark = log(eps) + off * off * sharp  # eps beside a sum whose largest term has been divided out
+    both = torch.softmax(torch.cat([logits, dark], dim=-1), dim=-1)
+    return both[..., :-1], both[..., -1:]
+
+
+def weights_backward(  # noqa: PLR0917 - what `weights` took and gave
+    grad: Tensor, w: Tensor, dark: Tensor | None, axis: Axis, pixels: Tensor, kernel: str
+) -> tuple[Tensor, Tensor]:
+    """The gradients of ``off`` and ``sharp``, from that of `weights`: for the banded product, which has no tape."""
+    m = (pixels - axis.near[..., None]).to(axis.off.dtype)
+    if kernel == "hat":
+        return (grad * ((m == 1).to(m) - (m == 0).to(m))).sum(-1), torch.zeros_like(axis.sharp)
+    off = axis.off[..., None]
+    dot = (grad * w).sum(-1, keepdim=True)
+    logits = w * (grad - dot)
+    to_off = 2 * axis.sharp[..., None] * (m * logits).sum(-1)
+    to_sharp = -(m * (m - 2 * off) * logits).sum((-2, -1))
+    if dark is not None:
+        lost = -dark * dot
+        to_off = to_off + (2 * off * axis.sharp[..., None, None] * lost)[..., 0]
+        to_sharp = to_sharp + (off * off * lost).sum((-2, -1))
+    return to_off, to_sharp
+
+
+def _inside(p: Tensor, N: int, padding: str) -> Tensor:
+    """Places folded into [0, N - 1]: the edge repeated ("border"), or mirrored about the edge pixel's centre."""
+    if N == 1:
+        return p * 0
+    if padding == "border":
+        return p.clamp(0, N - 1)
+    period = 2 * (N - 1)
+    p = p % period
+    return torch.where(p > N - 1, period - p, p)

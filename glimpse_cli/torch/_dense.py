@@ -1,0 +1,44 @@
+"""The product over whole axes: every pixel weighed for every sample, in two batched matrix products.
+
+The right form for small images, on a GPU (nothing waits for the host to see a number) and where a gradient is
+differentiated again; and the oracle of the banded form.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from glimpse_cli.torch._axes import Axis, weights
+
+
+def axis_mask(axis: Axis, N: int, kernel: str, eps: float) -> Tensor:
+    """All weights of an axis of N pixels: (..., n) samples -> (..., n, N)."""
+    pixels = torch.arange(N, device=axis.near.device)
+    return weights(axis, pixels, kernel, eps)[0]
+
+
+def dense(  # noqa: PLR0917 - an operator's arguments are flat
+    images: Tensor,
+    near_y: Tensor,
+    off_y: Tensor,
+    near_x: Tensor,
+    off_x: Tensor,
+    sharp: Tensor,
+    kernel: str,
+    eps: Sequence[float],
+) -> Tensor:
+    """Glimpses (B, N, C, h, w) of images (B, C, H, W); the arguments of `glimpse_cli.torch._banded.banded`."""
+    H, W = images.shape[-2:]
+    y = axis_mask(Axis(near_y, off_y, sharp[..., 0]), H, kernel, eps[0])
+    x = axis_mask(Axis(near_x, off_x, sharp[..., 1]), W, kernel, eps[1])
+    return product(images.to(off_y.dtype), y, x)
+
+
+def product(images: Tensor, y: Tensor, x: Tensor) -> Tensor:
+    """``By . I . Bx^T`` for images (B, C, H, W), y (B, N, h, H), x (B, N, w, W): (B, N, C, h, w)."""
+    B, C = images.shape[:2]
+    N, h, w = y.shape[1], y.shape[2], x.shape[2]
+    rows = torch.matmul(y.flatten(1, 2)[:, None], images)  # (B, C, N h, W)
+    rows = rows.view(B, C, N, h, -1).transpose(1, 2).reshape(B, N, C * h, -1)
+    return torch.matmul(rows, x.transpose(-1, -2)).view(B, N, C, h, w)

@@ -1,0 +1,50 @@
+"""One frozen place on any device: the weights are the NumPy path's, the sums torch's. What ``--device cuda`` runs."""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from glimpse_cli.banks import Bank
+from glimpse_cli.errors import ParameterError
+from glimpse_cli.glimpse import Spec
+from glimpse_cli.torch._arguments import PEAKS, require_images, working_dtype
+
+
+def extract(images: Tensor, spec: Spec) -> Tensor:
+    """Cut one glimpse out of an image, or the same out of every image of a batch, on the device they are on.
+
+    Args:
+        images: (C, H, W) or (B, C, H, W), upright; uint8, uint16 or floating. Of a view only the part that is read
+            is touched.
+        spec: where and how, in plain numbers.
+
+    Returns:
+        (C, h, w) or (B, C, h, w): float32 in [0, 1] for uint8 and uint16, else in the dtype of the images.
+
+    Raises:
+        ParameterError: other shapes or dtypes.
+    """
+    if images.dim() not in (3, 4):
+        raise ParameterError(f"images must be (C, H, W) or (B, C, H, W), got the shape {tuple(images.shape)}")
+    require_images(images if images.dim() == 4 else images[None])
+    dtype = working_dtype(images.dtype)
+    H, W = images.shape[-2:]
+    by, bx = spec.banks((H, W), np.float64 if dtype == torch.float64 else np.float32)
+    y, x = by.pixels, bx.pixels
+    window = images[..., y.start : y.stop, x.start : x.stop].to(dtype)
+    with torch.autocast(images.device.type, enabled=False):
+        rows = _contract(window.transpose(-1, -2), by)  # (..., columns, h)
+        glimpse = _contract(rows.transpose(-1, -2), bx)  # (..., h, w)
+    return glimpse / PEAKS[images.dtype] if images.dtype in PEAKS else glimpse.to(images.dtype)
+
+
+def _contract(values: Tensor, bank: Bank) -> Tensor:
+    """The last axis of values, which stands for ``bank.pixels``, weighed: (..., pixels) -> (..., n)."""
+    K = bank.weights.shape[1]
+    if K > 2:
+        dense = bank.dense(slice(0, len(bank.first)), bank.pixels)
+        return values @ torch.from_numpy(dense).to(values.device).T
+    first = torch.from_numpy(bank.first - bank.pixels.start).to(values.device)
+    w = torch.from_numpy(bank.weights).to(values.device)
+    taps = [values.index_select(-1, first + k) * w[:, k] for k in range(K)]  # whole pixels stay what they are
+    return sum(taps[1:], taps[0])

@@ -1,0 +1,286 @@
+"""Glimpses of batches of images, differentiable in the images and in every number that says where to look.
+
+Convention: images (B, C, H, W); a pair is (y, x), a size (height, width). A parameter is a number, a pair, or a tensor
+that broadcasts to (B, 2), or to (B, N, 2) for N glimpses of each image, which then come out as (B, N, C, h, w) and
+otherwise as (B, C, h, w). Pixel j has its centre at coordinate j.
+
+uint8 and uint16 images come out as float32 in [0, 1], floating images in their own dtype. Weights are float32 at least
+(float64 for float64 images), under autocast too, and places are float64. Nothing here makes a GPU wait for the host,
+so what stands in a tensor is not checked: a NaN gives NaN, and an s of 0 the nearest pixel.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from glimpse_cli.errors import ParameterError
+from glimpse_cli.kernels import POST_EPS
+from glimpse_cli.torch._arguments import (
+    PEAKS,
+    Parameter,
+    aligned,
+    require_eps,
+    require_images,
+    require_method,
+    require_padding,
+    require_size,
+    require_width,
+    working_dtype,
+)
+from glimpse_cli.torch._axes import Axis, axis_of, places
+from glimpse_cli.torch._banded import banded
+from glimpse_cli.torch._dense import axis_mask, dense
+from glimpse_cli.torch._spellings import Pair, box_to_comb, scale_shift_to_comb
+
+SMALL = 8_000_000  # multiply-adds of a dense glimpse below which the many calls of the banded form cost more
+
+
+class Kernel(NamedTuple):
+    """What is laid on the places: a method, with the Gaussian's eps or the others' padding."""
+
+    method: str
+    eps: float = 0.0
+    padding: str = "zeros"
+
+
+class Combs(NamedTuple):
+    """First places, steps and, for the Gaussian, widths (..., 2) as (y, x), float64, pixels."""
+
+    first: Tensor
+    step: Tensor
+    s: Tensor
+
+
+def gaussian_glimpse(  # noqa: PLR0917 - the post's names in the post's order
+    images: Tensor, u: Parameter, s: Parameter, d: Parameter, size: Pair, eps: float = 0.0
+) -> Tensor:
+    """Gaussian attention: ``By . I . Bx^T`` with a normalised bell of width s at each ``u + i d``.
+
+    Args:
+        images: (B, C, H, W).
+        u: the centre of the **first** sample (not of the window), pixels.
+        s: the width (standard deviation) of the bells, pixels, above 0.
+        d: the step between centres, pixels; negative mirrors.
+        size: (height, width) of the glimpse.
+        eps: added to the sum each bell is divided by. **0, the default, is a softmax**: no row is ever dark, outside
+            the image its edge is repeated for ever, and gradients are finite everywhere. **1e-8 is the post**, to the
+            letter: rows between two pixels turn dark at s < 0.1, and all is black some 6 s outside.
+
+    Returns:
+        (B, C, h, w), or (B, N, C, h, w).
+
+    Raises:
+        ParameterError: shapes that do not fit, a number that is not finite, s given as a number that is not above 0.
+
+    Source: A. Kosiorek, "Attention in Neural Networks and How to Use It" (2017), Gaussian attention.
+    """
+    require_images(images)
+    require_width(s)
+    require_eps(eps)
+    (u, s, d), several = aligned(images, u=u, s=s, d=d)
+    return _look(images, Combs(u, d, s), size, Kernel("gaussian", eps=eps), several)
+
+
+def stn_glimpse(images: Tensor, scale: Parameter, shift: Parameter, size: Pair, padding: str = "zeros") -> Tensor:
+    """A spatial transformer without rotation: bilinear at the comb of (scale, shift).
+
+    It equals ``F.grid_sample(images, F.affine_grid(...), align_corners=True)``. It does not anti-alias: where the step
+    is above 1.5 pixels it skips over the picture, and so do its gradients.
+
+    Args:
+        images: (B, C, H, W).
+        scale: half the extent of the glimpse, -1 and +1 being the centres of the edge pixels; negative mirrors.
+        shift: the middle of the glimpse in the same unit.
+        size: (height, width) of the glimpse; an axis of one sample looks at the middle, as in torch.
+        padding: outside: "zeros" (the post's), "border" or "reflection".
+
+    Returns:
+        (B, C, h, w), or (B, N, C, h, w).
+
+    Raises:
+        ParameterError: shapes that do not fit, a number that is not finite, an unknown padding.
+
+    Source: the post, Spatial Transformer; Jaderberg et al., "Spatial Transformer Networks" (2015).
+    """
+    require_images(images)
+    require_size(size)
+    (scale, shift), several = aligned(images, scale=scale, shift=shift)
+    u, d = scale_shift_to_comb(scale, shift, size, (images.shape[2], images.shape[3]))
+    return _look(images, Combs(u, d, d), size, Kernel("stn", padding=padding), several)
+
+
+def hard_glimpse(images: Tensor, u: Parameter, d: Parameter, size: Pair, padding: str = "zeros") -> Tensor:
+    """Hard attention: the nearest pixel of each place ``u + i d``; differentiable in the images alone.
+
+    Args:
+        images: (B, C, H, W).
+        u: the first place, pixels.
+        d: the step, pixels.
+        size: (height, width) of the glimpse.
+        padding: outside: "zeros", "border" or "reflection".
+
+    Returns:
+        (B, C, h, w), or (B, N, C, h, w).
+
+    Raises:
+        ParameterError: shapes that do not fit, a number that is not finite, an unknown padding.
+    """
+    require_images(images)
+    (u, d), several = aligned(images, u=u, d=d)
+    return _look(images, Combs(u, d, d), size, Kernel("hard", padding=padding), several)
+
+
+def box_glimpse(  # noqa: PLR0917 - the first three are what most callers give
+    images: Tensor,
+    boxes: Tensor,
+    size: Pair,
+    method: str = "gaussian",
+    s: Parameter | None = None,
+    padding: str | None = None,
+) -> Tensor:
+    """The best crop of boxes: each is divided into h x w cells, and the middle of each cell is looked at.
+
+    Args:
+        images: (B, C, H, W).
+        boxes: (B, 4), or (B, N, 4) for several an image, as x0, y0, x1, y1 in edge coordinates, where pixel j covers
+            [j, j + 1): ``0, 0, W, H`` is the whole image. They may leave the image.
+        size: (height, width) of the glimpse.
+        method: "gaussian", "stn" or "hard".
+        s: the Gaussian's width, pixels; by default ``0.35 max(1, |d|)``, which neither blurs nor aliases.
+        padding: outside: "border", the default; "zeros", for the Gaussian the post's eps of 1e-8; or "reflection",
+            which the Gaussian has not.
+
+    Returns:
+        (B, C, h, w), or (B, N, C, h, w).
+
+    Raises:
+        ParameterError: shapes that do not fit, an unknown method or padding, s with another method than "gaussian".
+    """
+    require_images(images)
+    require_size(size)
+    kernel = _kernel(method, padding or "border", s)
+    u, d = box_to_comb(boxes, size)
+    (u, d, s), several = aligned(images, u=u, d=d, s=default_width(d) if s is None else s)
+    return _look(images, Combs(u, d, s), size, kernel, several)
+
+
+def gaussian_mask(  # noqa: PLR0917 - the post's names in the post's order
+    u: Tensor, s: Tensor, d: Tensor, n: int, N: int, eps: float = 0.0
+) -> Tensor:
+    """The weights of one axis, the post's ``A``: row i is the bell at ``u + i d`` over the N pixels of the image.
+
+    Args:
+        u: the first centres (...), pixels; s and d likewise, or what broadcasts with them.
+        s: the widths, pixels.
+        d: the steps, pixels.
+        n: samples of the glimpse on this axis.
+        N: pixels of the image on this axis.
+        eps: see `gaussian_glimpse`.
+
+    Returns:
+        (..., n, N), float64 where u is and float32 otherwise; rows sum to 1, or with eps to less.
+    """
+    require_size((n, N))
+    require_eps(eps)
+    p = places(u.double(), d.double(), n)
+    axis = axis_of("gaussian", p, s.double(), N, "", working_dtype(u.dtype))
+    return axis_mask(axis, N, "gaussian", eps)
+
+
+def glimpse_mask(  # noqa: PLR0917 - as `box_glimpse`
+    image_size: Pair,
+    u: Tensor,
+    d: Tensor,
+    size: Pair,
+    method: str = "gaussian",
+    s: Tensor | None = None,
+    padding: str | None = None,
+) -> Tensor:
+    """What a glimpse attends to: how much each pixel weighs in its sum, the gradient of that sum.
+
+    Of a box: ``glimpse_mask((H, W), *box_to_comb(boxes, size), size)``
+
+    Args:
+        image_size: (H, W) of the image.
+        u: the first places (..., 2) as (y, x), pixels.
+        d: the steps (..., 2), pixels.
+        size: (h, w) of the glimpse.
+        method: "gaussian", "stn" or "hard".
+        s: the Gaussian's widths (..., 2), pixels; by default ``0.35 max(1, |d|)``.
+        padding: as for `box_glimpse`.
+
+    Returns:
+        (..., H, W), float64 where u is and float32 otherwise.
+    """
+    require_size(size)
+    require_size(image_size)
+    kernel = _kernel(method, padding or "border", s)
+    combs = Combs(u.double(), d.double(), default_width(d) if s is None else s.double())
+    y, x = _axes(combs, size, image_size, kernel, working_dtype(u.dtype))
+    name = _tap_name(method)
+    rows, columns = (axis_mask(axis, N, name, kernel.eps).sum(-2) for axis, N in zip((y, x), image_size, strict=True))
+    return rows[..., :, None] * columns[..., None, :]
+
+
+def default_width(d: Tensor) -> Tensor:
+    """The Gaussian's s where none is given, ``0.35 max(1, |d|)``: the sharpest that does not alias (measured)."""
+    return 0.35 * d.double().abs().clamp(min=1)
+
+
+def _kernel(method: str, padding: str, s: Parameter | None) -> Kernel:
+    """The kernel of a method with a padding, which for the Gaussian chooses its eps."""
+    require_method(method)
+    require_padding(padding)
+    if method != "gaussian":
+        if s is not None:
+            raise ParameterError(f"s is the gaussian's width; {method} has none", hint='method="gaussian", or no s')
+        return Kernel(method, padding=padding)
+    if padding == "reflection":
+        raise ParameterError("the gaussian has no padding 'reflection'", hint='"border", or "zeros" for the post')
+    if s is not None:
+        require_width(s)
+    return Kernel(method, eps=POST_EPS if padding == "zeros" else 0.0)
+
+
+def _look(images: Tensor, combs: Combs, size: Pair, kernel: Kernel, several: bool) -> Tensor:
+    """Glimpses (B, N, C, h, w), or without N where one was asked for, in the dtype they are promised in."""
+    require_size(size)
+    require_padding(kernel.padding)
+    y, x = _axes(combs, size, (images.shape[2], images.shape[3]), kernel, working_dtype(images.dtype))
+    out = _pick(images, y, x) if kernel.method == "hard" else _weigh(images, y, x, kernel)
+    if images.dtype in PEAKS:
+        out = out / PEAKS[images.dtype]
+    out = out if images.dtype in PEAKS else out.to(images.dtype)
+    return out if several else out.squeeze(1)
+
+
+def _axes(combs: Combs, size: Pair, image_size: Pair, kernel: Kernel, dtype: torch.dtype) -> tuple[Axis, Axis]:
+    def axis(k: int) -> Axis:
+        p = places(combs.first[..., k], combs.step[..., k], size[k])
+        return axis_of(kernel.method, p, combs.s[..., k], image_size[k], kernel.padding, dtype)
+
+    return axis(0), axis(1)
+
+
+def _weigh(images: Tensor, y: Axis, x: Axis, kernel: Kernel) -> Tensor:
+    """The glimpses by the form that is estimated to be faster: dense on a GPU and where little is multiplied."""
+    (_, C, H, W), h, w = images.shape, y.near.shape[-1], x.near.shape[-1]
+    form = dense if images.device.type != "cpu" or C * h * W * (H + w) <= SMALL else banded
+    sharp = torch.stack([y.sharp, x.sharp], dim=-1)
+    with torch.autocast(images.device.type, enabled=False):  # a half of a weight would be no weight
+        return form(images, y.near, y.off, x.near, x.off, sharp, _tap_name(kernel.method), [kernel.eps] * 2)
+
+
+def _pick(images: Tensor, y: Axis, x: Axis) -> Tensor:
+    """The pixels themselves, 0 where there is none."""
+    (B, _, H, W) = images.shape
+    rows, columns = y.near[..., :, None], x.near[..., None, :]
+    image = torch.arange(B, device=images.device)[:, None, None, None]
+    inside = (rows >= 0) & (rows < H) & (columns >= 0) & (columns < W)
+    values = images.to(y.off.dtype)[image, :, rows.clamp(0, H - 1), columns.clamp(0, W - 1)]  # (B, N, h, w, C)
+    return torch.where(inside[..., None], values, 0.0).movedim(-1, 2)
+
+
+def _tap_name(method: str) -> str:
+    return "gaussian" if method == "gaussian" else "hat"
