@@ -1,0 +1,155 @@
+"""The Typer app: one place where errors become words and exit codes, and where shared options are spread out.
+
+A command's parameter that is annotated with a frozen dataclass of options (see `options`) stands for all of its
+fields: ``command`` shows them to Typer one by one and hands them over together.
+"""
+
+import inspect
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import fields, is_dataclass
+from functools import wraps
+from typing import Annotated, Any
+
+import typer
+import typer.core
+
+from glimpse_cli import __version__
+from glimpse_cli.cli import talk
+from glimpse_cli.errors import GlimpseError, UsageError
+
+INTERRUPTED = 130
+SETTINGS = {"help_option_names": ["-h", "--help"]}
+
+
+class _AsTyped:
+    """Stands in for Typer's coercion of values: ours are texts, lists of texts and flags, checked by `places`.
+
+    Typer loads pydantic for it, 100 ms that no option here needs.
+    """
+
+    def coerce(self, value: Any, param: Any, ctx: Any) -> Any:  # noqa: ARG002 - Typer's signature
+        return list(value or ()) if param.multiple or param.nargs == -1 else value
+
+
+class _Plain:
+    """Parameters that keep what was typed."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        params: list[Any] = super().get_params(ctx)  # type: ignore[misc]
+        for param in params:
+            if hasattr(param, "_runtime_param"):  # a Typer without it coerces by itself, only slower
+                param._runtime_param = _AsTyped()  # noqa: SLF001 - there is no public way
+        return params
+
+
+class Command(_Plain, typer.core.TyperCommand):
+    """A command whose parameters keep what was typed."""
+
+
+class App(_Plain, typer.core.TyperGroup):
+    """The group, and the one place where an error becomes words and an exit code."""
+
+    def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
+        """As Typer's, for errors before a command is known."""
+        with _errors_explained(lambda: "--debug" in args):
+            return super().make_context(info_name, args, parent, **extra)
+
+    def invoke(self, ctx: Any) -> Any:
+        """As Typer's, for all others."""
+        with _errors_explained(lambda: bool(ctx.meta.get("debug"))):
+            return super().invoke(ctx)
+
+
+@contextmanager
+def _errors_explained(debug: Callable[[], bool]) -> Iterator[None]:
+    try:
+        yield
+    except GlimpseError as error:
+        if debug():
+            talk.note(traceback.format_exc())
+        talk.explain(error)
+        raise typer.Exit(error.exit_code) from error
+    except typer.TyperException as error:  # the parser's own: an unknown option, a missing argument
+        message = error.format_message() if hasattr(error, "format_message") else ""
+        if not message:  # no arguments at all: help has been shown
+            raise
+        talk.explain(UsageError(message, hint=f"glimpse {_command_of(error)}--help"))
+        raise typer.Exit(2) from error
+    except KeyboardInterrupt as error:
+        talk.note("interrupted")
+        raise typer.Exit(INTERRUPTED) from error
+    except (typer.Exit, typer.Abort, BrokenPipeError):
+        raise
+    except Exception as error:  # a bug of ours; the command line promises words, not a traceback
+        if debug():
+            raise
+        talk.explain(
+            GlimpseError(f"a bug in glimpse: {type(error).__name__}: {error}", hint="--debug, and report what it shows")
+        )
+        raise typer.Exit(1) from error
+
+
+def _command_of(error: Any) -> str:
+    context = getattr(error, "ctx", None)
+    return f"{context.info_name} " if context is not None and context.parent is not None else ""
+
+
+app = typer.Typer(cls=App, add_completion=False, no_args_is_help=True, context_settings=SETTINGS)
+
+
+def _show_version(value: bool) -> None:
+    if value:
+        talk.say(f"glimpse {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    *,
+    version: Annotated[  # noqa: ARG001 - its callback answers
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and leave.")
+    ] = False,
+) -> None:
+    """Look at a part of a picture the way an attention model does.
+
+    A glimpse is a fixed-size, sub-pixel crop by Gaussian attention or a spatial transformer, with a picture of what
+    was attended to.
+    """
+
+
+def remember_debug(ctx: typer.Context, value: bool) -> bool:
+    """Callback of --debug: where an error is explained, the traceback is wanted too."""
+    ctx.meta["debug"] = value  # shared by all contexts of a command line
+    return value
+
+
+def command(name: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Register a command, with the fields of its option groups as options of its own."""
+
+    def register(function: Callable[..., None]) -> Callable[..., None]:
+        own = inspect.signature(function).parameters.values()
+        groups = {p.name: p.annotation for p in own if is_dataclass(p.annotation)}
+        spread = [
+            inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, annotation=field.type, default=field.default)
+            for group in groups.values()
+            for field in fields(group)
+        ]
+
+        @wraps(function)
+        def call(**values: Any) -> None:
+            built = {
+                name: group(**{field.name: values.pop(field.name) for field in fields(group)})
+                for name, group in groups.items()
+            }
+            function(**values, **built)
+
+        call.__signature__ = inspect.Signature([p for p in own if p.name not in groups] + spread)  # type: ignore[attr-defined]
+        call.__annotations__ = {p.name: p.annotation for p in call.__signature__.parameters.values()}  # type: ignore[attr-defined]
+        return app.command(name, cls=Command, context_settings=SETTINGS)(call)
+
+    return register
+
+
+from glimpse_cli.cli import crop  # noqa: E402, F401 - commands register themselves with what stands above

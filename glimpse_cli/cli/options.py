@@ -1,0 +1,248 @@
+"""Options that commands share, in groups, and what they say: a group is a frozen dataclass of Annotated fields."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, cast, get_args
+
+from typer import Option
+
+from glimpse_cli.cli.app import remember_debug
+from glimpse_cli.errors import UsageError
+from glimpse_cli.places import (
+    BoxFormat,
+    BoxPlace,
+    CombPlace,
+    GridPlace,
+    Look,
+    Pair,
+    Place,
+    parse_box,
+    parse_number,
+    parse_pair,
+    parse_size,
+    parse_width,
+)
+
+if TYPE_CHECKING:
+    from glimpse_cli.devices import Device
+    from glimpse_cli.glimpse import Method
+    from glimpse_cli.items import MaskFormat, Reading, Writing
+    from glimpse_cli.kernels import Padding
+
+WHERE = "Where to look (exactly one place)"
+HOW = "How to look"
+OUT = "What is written"
+IN = "How pictures are read"
+
+FORMATS = {"png": "png", "jpg": "jpg", "jpeg": "jpg", "webp": "webp", "tiff": "tiff", "tif": "tiff", "npy": "npy"}
+
+
+@dataclass(frozen=True)
+class PlaceOptions:
+    """Where to look: a box, or the post's Gaussian numbers, or its spatial transformer's."""
+
+    box: Annotated[
+        list[str] | None,
+        Option(
+            "--box",
+            metavar="X0,Y0,X1,Y1",
+            help="A box in pixels, half-open; may leave the picture. In crop it may be repeated.",
+            rich_help_panel=WHERE,
+        ),
+    ] = None
+    box_format: Annotated[
+        str | None, Option(metavar="FORMAT", help="xyxy (default), xywh or cxcywh.", rich_help_panel=WHERE)
+    ] = None
+    normalized: Annotated[
+        bool, Option("--normalized", help="The box is in fractions of the picture.", rich_help_panel=WHERE)
+    ] = False
+    margin: Annotated[
+        str | None,
+        Option(metavar="F", help="Grow the box by this share of its width and height.", rich_help_panel=WHERE),
+    ] = None
+    keep_aspect: Annotated[
+        bool, Option("--keep-aspect", help="Grow the box to the aspect of the glimpse.", rich_help_panel=WHERE)
+    ] = False
+    u: Annotated[
+        str | None,
+        Option("-u", metavar="Y,X", help="Centre of the first sample, in pixels (the post's u).", rich_help_panel=WHERE),
+    ] = None
+    d: Annotated[
+        str | None,
+        Option("-d", metavar="Y,X", help="Distance between centres, in pixels; 1 if left out.", rich_help_panel=WHERE),
+    ] = None
+    scale: Annotated[
+        str | None,
+        Option(metavar="Y,X", help="The spatial transformer's scale, in [-1, 1] of the picture.", rich_help_panel=WHERE),
+    ] = None
+    shift: Annotated[
+        str | None, Option(metavar="Y,X", help="Its shift; goes with --scale.", rich_help_panel=WHERE)
+    ] = None
+
+    def places(self) -> list[Place]:
+        """The places that were typed: one, or one for each box.
+
+        Raises:
+            UsageError: no place or several, an option that goes with another place, a text that is no number.
+        """
+        typed = self.spelled()
+        if len(typed) != 1:
+            raise UsageError(
+                f"exactly one place is needed, got {' and '.join(typed) or 'none'}",
+                hint="one of: --box X0,Y0,X1,Y1 | -u Y,X [-d Y,X] | --scale Y,X --shift Y,X",
+            )
+        if self.box:
+            return [self._box_place(text) for text in self.box]
+        alone = [name for name, given in self._box_only().items() if given]
+        if alone:
+            raise UsageError(f"{' and '.join(alone)} goes with --box only, got {typed[0]}")
+        if self.u is not None:
+            return [CombPlace(parse_pair(self.u, "-u"), Pair(1, 1) if self.d is None else parse_pair(self.d, "-d"))]
+        if self.scale is None or self.shift is None:
+            missing = "--scale" if self.scale is None else "--shift"
+            raise UsageError(f"--scale and --shift go together, {missing} is missing")
+        return [GridPlace(parse_pair(self.scale, "--scale"), parse_pair(self.shift, "--shift"))]
+
+    def spelled(self) -> list[str]:
+        """The names of the places that were typed, whole or in part."""
+        if self.d is not None and self.u is None:
+            raise UsageError("-d is the step from -u, which is missing", hint="-u Y,X")
+        grid = self.scale is not None or self.shift is not None
+        given = {"--box": bool(self.box), "-u": self.u is not None, "--scale/--shift": grid}
+        return [name for name, typed in given.items() if typed]
+
+    def _box_only(self) -> dict[str, bool]:
+        return {
+            "--box-format": self.box_format is not None,
+            "--normalized": self.normalized,
+            "--margin": self.margin is not None,
+            "--keep-aspect": self.keep_aspect,
+        }
+
+    def _box_place(self, text: str) -> BoxPlace:
+        form = one_of(self.box_format or "xyxy", get_args(BoxFormat), "--box-format")
+        margin = 0.0 if self.margin is None else parse_number(self.margin, "--margin")
+        if margin < 0:
+            raise UsageError(f"--margin must be 0 or above, got {self.margin}")
+        return BoxPlace(parse_box(text, cast("BoxFormat", form)), self.normalized, margin, self.keep_aspect)
+
+
+@dataclass(frozen=True)
+class LookOptions:
+    """How to look."""
+
+    method: Annotated[
+        str | None,
+        Option(
+            metavar="METHOD",
+            help="gaussian, stn or hard; by default stn for --scale/--shift, else gaussian.",
+            rich_help_panel=HOW,
+        ),
+    ] = None
+    size: Annotated[str, Option(metavar="WxH", help="Size of the glimpse, or N for NxN.", rich_help_panel=HOW)] = "64x64"
+    s: Annotated[
+        str | None,
+        Option("-s", metavar="Y,X", help="Width of the gaussian in pixels; 0.35 max(1, |d|).", rich_help_panel=HOW),
+    ] = None
+    padding: Annotated[
+        str | None,
+        Option(
+            metavar="PADDING",
+            help="zeros, border or reflection outside the picture; border for a box, zeros for raw numbers.",
+            rich_help_panel=HOW,
+        ),
+    ] = None
+    device: Annotated[
+        str,
+        Option(metavar="DEVICE", envvar="GLIMPSE_DEVICE", help="cpu, cuda, cuda:N or auto.", rich_help_panel=HOW),
+    ] = "cpu"
+
+    def look(self, place: Place) -> Look:
+        """One place, looked at this way."""
+        return Look(
+            place,
+            parse_size(self.size),
+            cast("Method | None", self.method),
+            cast("Padding | None", self.padding),
+            None if self.s is None else parse_width(self.s),
+        )
+
+    def resolved_device(self) -> "Device":
+        """The device, if it is there."""
+        from glimpse_cli.devices import resolve  # noqa: PLC0415 - numpy
+
+        return resolve(self.device)
+
+
+@dataclass(frozen=True)
+class ReadOptions:
+    """How pictures are read."""
+
+    frame: Annotated[
+        str, Option(metavar="N", help="Which frame or page of a file, from 0.", rich_help_panel=IN)
+    ] = "0"
+    no_icc: Annotated[
+        bool, Option("--no-icc", help="Leave the numbers alone: no conversion to sRGB.", rich_help_panel=IN)
+    ] = False
+    max_pixels: Annotated[
+        str, Option(metavar="N", help="Refuse larger pictures.", rich_help_panel=IN)
+    ] = "100000000"
+
+    def reading(self) -> "Reading":
+        """How pictures are read."""
+        from glimpse_cli.items import Reading  # noqa: PLC0415 - numpy
+
+        frame = parse_count(self.frame, "--frame", least=0)
+        return Reading(frame, not self.no_icc, parse_count(self.max_pixels, "--max-pixels"))
+
+
+@dataclass(frozen=True)
+class TalkOptions:
+    """What is said."""
+
+    quiet: Annotated[bool, Option("-q", "--quiet", help="Say nothing but errors.")] = False
+    verbose: Annotated[bool, Option("-v", "--verbose", help="Say what was done to each picture.")] = False
+    debug: Annotated[
+        bool, Option("--debug", help="Show the traceback of an error.", callback=remember_debug)
+    ] = False
+
+
+def writing(form: str, quality: str | None, mask: "MaskFormat | None") -> "Writing":
+    """What is written, checked.
+
+    Args:
+        form: png, jpg, webp, tiff or npy, as in `FORMATS`.
+        quality: as typed.
+        mask: the mask's format, or none.
+    """
+    from glimpse_cli.items import Writing  # noqa: PLC0415 - numpy
+
+    if quality is None:
+        return Writing(form, None, mask)
+    if form not in {"jpg", "webp"}:
+        raise UsageError(f"--quality is for jpg and webp, got --format {form}")
+    value = parse_count(quality, "--quality")
+    if value > 100:
+        raise UsageError(f"--quality is 1 to 100, got {value}")
+    return Writing(form, value, mask)
+
+
+def parse_format(text: str, name: str) -> str:
+    """A format's name, or a suffix without its dot, in lower or upper case."""
+    form = FORMATS.get(text.lower())
+    if form is None:
+        raise UsageError(f"{name}: unknown format {text!a}", hint=f"one of {', '.join(sorted(set(FORMATS.values())))}")
+    return form
+
+
+def parse_count(text: str, name: str, least: int = 1) -> int:
+    """A whole number, ``least`` or above."""
+    if not (text.isascii() and text.isdigit() and len(text) < 16 and int(text) >= least):
+        raise UsageError(f"{name} must be a whole number of {least} or above, got {text!a}")
+    return int(text)
+
+
+def one_of(text: str, names: tuple[str, ...], option: str) -> str:
+    """One of some names."""
+    if text not in names:
+        raise UsageError(f"{option} must be one of {', '.join(names)}, got {text!a}")
+    return text

@@ -1,0 +1,43 @@
+"""What the command says: data on stdout, talk on stderr, an error in one to three lines."""
+
+import os
+import sys
+from typing import Any
+
+import typer
+
+from glimpse_cli.errors import GlimpseError
+
+
+def say(text: str) -> None:
+    """A line of data on stdout."""
+    typer.echo(text)
+
+
+def warn(text: str) -> None:
+    """A warning on stderr."""
+    _tell("warning", "yellow", text)
+
+
+def explain(error: GlimpseError) -> None:
+    """An error on stderr: what, why, what to try; a line each."""
+    _tell("error", "red", error.what)
+    if error.why:
+        _tell("why", None, error.why)
+    if error.hint:
+        _tell("try", "green", error.hint)
+
+
+def note(text: str) -> None:
+    """A plain line on stderr."""
+    typer.echo(text, err=True)
+
+
+def coloured(stream: Any) -> bool:
+    """Whether a stream wants colour: a terminal, and nobody said NO_COLOR."""
+    return bool(stream.isatty()) and not os.environ.get("NO_COLOR")
+
+
+def _tell(word: str, colour: str | None, text: str) -> None:
+    label = typer.style(f"{word}:", fg=colour, bold=True) if coloured(sys.stderr) else f"{word}:"
+    typer.echo(f"{label} {' '.join(text.splitlines())}", err=True)
