@@ -94,6 +94,18 @@ def write_whole(path: str | Path, data: bytes) -> None:
         raise OutputError(f"cannot write {shown(path)}", why=_reason(error)) from error
 
 
+def make_folder(path: str | Path) -> None:
+    """A folder, and those it lies in, where they are not there yet.
+
+    Raises:
+        OutputError: it cannot be made.
+    """
+    try:
+        Path(path).mkdir(parents=True, exist_ok=True)
+    except (OSError, ValueError) as error:
+        raise OutputError(f"cannot make the folder {shown(path)}", why=_reason(error)) from error
+
+
 def shown(name: str | bytes | Path) -> str:
     r"""A file name as it may be shown anywhere: nothing in it can move a cursor or turn the text around.
 

@@ -97,6 +97,22 @@ def colour_of(image: Image.Image, *, icc: bool) -> tuple[Colour, str | None]:
     return _guarded(plain, image.mode, profile)
 
 
+def grey_curve(image: Image.Image) -> tuple[list[int] | None, str | None]:
+    """What the profile of a 16-bit grey picture does to 256 greys, or None; and what went wrong with it.
+
+    ImageCms reads no 16-bit grey, so the picture is sent through this curve: its depth stays, its tone is right
+    to 8 bits.
+    """
+    profile = image.info.get("icc_profile")
+    if not profile:
+        return None, None
+    colour, note = _guarded(Colour("L"), "L", profile)
+    if colour.transform is None:
+        return None, note
+    greys = Image.frombytes("L", (256, 1), bytes(range(256)))
+    return list(colour.convert(greys).tobytes()), "its ICC profile was applied with a precision of 8 bits"
+
+
 def _guarded(plain: Colour, stored: str, profile: bytes) -> tuple[Colour, str | None]:
     from PIL import ImageCms  # noqa: PLC0415 - only a picture with a profile pays
 

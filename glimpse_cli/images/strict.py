@@ -7,8 +7,8 @@ a wrong checksum, a missing end, image data that is too short. No pixel is made 
 import re
 import struct
 import zlib
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal, NamedTuple
 
 from glimpse_cli.errors import PictureError, Reason
 
@@ -45,6 +45,8 @@ _REFUSED: tuple[tuple[bytes, str, str], ...] = (
     (rb"....[\x11\x12]\xaf", "FLI animation", ""),
 )
 
+_BROKEN_PNG = rb".{1,16}IHDR"  # the first bytes are there to show what a transfer as text does to a file
+
 
 def format_of(data: bytes, name: str) -> str:
     """The decoder that may read ``data``: JPEG, PNG, GIF, WEBP, TIFF, BMP, PPM or AVIF.
@@ -63,6 +65,8 @@ def format_of(data: bytes, name: str) -> str:
                 Reason.UNSUPPORTED,
                 hint=hint or "convert it to PNG",
             )
+    if re.match(_BROKEN_PNG, head, re.DOTALL):
+        raise PictureError(f"{name} is corrupt", why="a PNG whose first bytes were changed, as by a transfer as text")
     raise PictureError(f"{name} is not an image of a known format", Reason.NOT_AN_IMAGE)
 
 
@@ -73,11 +77,23 @@ def check(data: bytes, name: str) -> str:
         PictureError: with its reason.
     """
     decoder = format_of(data, name)
-    if decoder == "PNG":
-        check_png(data, name)
-    elif decoder == "JPEG":
-        check_jpeg(data, name)
+    walk = _WALKS.get(decoder)
+    if walk:
+        walk(data, name)
     return decoder
+
+
+def bits_of(data: bytes, decoder: str) -> int:
+    """Bits of a sample, where the file's first bytes tell (PNG, PPM, AVIF: 10 and 12 are both 10); else 8."""
+    if decoder == "PNG":
+        return data[24]
+    if decoder == "PPM":
+        header = re.match(rb"P[2356](?:\s|#[^\n]*\n)+\d+(?:\s|#[^\n]*\n)+\d+(?:\s|#[^\n]*\n)+(\d+)", data[:4096])
+        return 16 if header and int(header[1]) > 255 else 8
+    if decoder == "AVIF":
+        at = data.find(b"av1C", 0, 4096)
+        return 10 if at >= 0 and data[at + 6 : at + 7] and data[at + 6] & 0x40 else 8  # high_bitdepth
+    return 8
 
 
 # --- PNG ---------------------------------------------------------------------------------------------------
@@ -100,16 +116,17 @@ _PASSES = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4),
 
 
 def check_png(data: bytes, name: str) -> None:
-    """Walk a PNG's chunks: checksums, order, and an end.
+    """Walk a PNG's chunks: every checksum, the header, image data, and an end.
+
+    A wrong checksum of an ancillary chunk refuses the file too: transparency, profile and orientation are ancillary.
 
     Raises:
         PictureError: CORRUPT or TRUNCATED.
     """
     header, seen_data, ended = None, False, False
     for kind, start, length in _chunks(data, name):
-        critical = not kind[0] & 0x20
         body = memoryview(data)[start : start + length]
-        if critical and zlib.crc32(body, zlib.crc32(kind)) != int.from_bytes(data[start + length : start + length + 4]):
+        if zlib.crc32(body, zlib.crc32(kind)) != int.from_bytes(data[start + length : start + length + 4]):
             raise PictureError(f"{name} is corrupt", why=f"checksum of {kind.decode('latin-1')!r}")
         if header is None:
             header = _png_header(kind, bytes(body), name)
@@ -138,6 +155,17 @@ def check_png_length(data: bytes, name: str) -> None:
     length += len(inflater.flush()) if length < expected else 0
     if length < expected:
         raise PictureError(f"{name} is truncated", Reason.TRUNCATED, why=f"{length} of {expected} bytes of image data")
+
+
+def is_grey_alpha16(data: bytes) -> bool:
+    """Whether a PNG holds grey and alpha of 16 bits each, for which Pillow has no mode."""
+    return data[24:26] == b"\x10\x04"
+
+
+def as_rgba8(data: bytes) -> bytes:
+    """The same PNG with a header that says RGBA of 8 bits; for `is_grey_alpha16`, whose pixels are as long."""
+    header = b"IHDR" + data[16:24] + b"\x08\x06" + data[26:29]
+    return data[:12] + header + struct.pack(">I", zlib.crc32(header)) + data[33:]
 
 
 def _chunks(data: bytes, name: str) -> Iterator[tuple[bytes, int, int]]:
@@ -234,3 +262,81 @@ def _segments(data: bytes, name: str) -> Iterator[tuple[int, int, int]]:
             raise PictureError(f"{name} is truncated", Reason.TRUNCATED, why="inside a JPEG header")
         yield marker, at + 2, length - 2
         at += max(length, 2)
+
+
+# --- WebP, AVIF, TIFF --------------------------------------------------------------------------------------
+
+
+def check_riff(data: bytes, name: str) -> None:
+    """Compare a WebP's length with what its first bytes announce.
+
+    Raises:
+        PictureError: TRUNCATED.
+    """
+    _require_length(8 + int.from_bytes(data[4:8], "little"), len(data), name)
+
+
+def check_boxes(data: bytes, name: str) -> None:
+    """Walk the outer boxes of an AVIF.
+
+    Raises:
+        PictureError: TRUNCATED, or CORRUPT where a box has no length.
+    """
+    at = 0
+    while at + 8 <= len(data):
+        size = int.from_bytes(data[at : at + 4])
+        if size == 1:  # the length follows, in 64 bits
+            size = int.from_bytes(data[at + 8 : at + 16])
+        if size == 0:  # up to the end
+            return
+        if size < 8:
+            raise PictureError(f"{name} is corrupt", why=f"a box of {size} bytes")
+        at += size
+    _require_length(at, len(data), name)
+
+
+def check_tiff_start(data: bytes, name: str) -> None:
+    """See whether a TIFF's first directory lies in the file (it often is its last part).
+
+    Raises:
+        PictureError: TRUNCATED.
+    """
+    order: Literal["little", "big"] = "little" if data[:2] == b"II" else "big"
+    big = 43 in data[2:4]  # BigTIFF
+    start = int.from_bytes(data[8:16] if big else data[4:8], order)
+    entries = int.from_bytes(data[start : start + (8 if big else 2)], order)
+    _require_length(start + (8 + 20 * entries if big else 2 + 12 * entries), len(data), name)
+
+
+def check_tiff(tags: Mapping[int, Any], length: int, name: str) -> None:
+    """Refuse what Pillow would read wrongly without a word, and pixels that lie behind the end of the file.
+
+    Args:
+        tags: of one picture of the file, by number.
+        length: of the file, in bytes.
+        name: as errors show it.
+
+    Raises:
+        PictureError: TRUNCATED, or UNSUPPORTED.
+    """
+    bits, signs = _tuple(tags.get(258, 1)), _tuple(tags.get(339, 1))
+    planes, packed = tags.get(284, 1) == 2, tags.get(259, 1) != 1
+    if planes and not packed and max(bits) > 8:
+        raise PictureError(f"{name}: {max(bits)}-bit TIFF with a plane a channel is not read", Reason.UNSUPPORTED)
+    if 2 in signs and max(bits) <= 8:
+        raise PictureError(f"{name}: TIFF with signed bytes is not read", Reason.UNSUPPORTED)
+    for starts, counts in ((273, 279), (324, 325)):  # strips, tiles
+        ends = zip(_tuple(tags.get(starts, ())), _tuple(tags.get(counts, ())), strict=False)
+        _require_length(max((start + count for start, count in ends), default=0), length, name)
+
+
+def _tuple(value: Any) -> tuple[Any, ...]:
+    return value if isinstance(value, tuple) else (value,)
+
+
+def _require_length(expected: int, length: int, name: str) -> None:
+    if length < expected:
+        raise PictureError(f"{name} is truncated", Reason.TRUNCATED, why=f"{length} of {expected} bytes")
+
+
+_WALKS = {"PNG": check_png, "JPEG": check_jpeg, "WEBP": check_riff, "AVIF": check_boxes, "TIFF": check_tiff_start}

@@ -1,0 +1,10 @@
+"""Pictures in, right or refused; glimpses out, rounded once. The only user of Pillow's open and save.
+
+In:  ``strict`` reads the bytes, ``loading`` decodes them once behind every guard, ``storage`` and ``colour``
+make numbers of a window, and ``picture`` turns it upright. Out: ``saving``.
+"""
+
+from glimpse_cli.images.picture import MAX_PIXELS, Picture, decode
+from glimpse_cli.images.saving import DEPTHS, FORMATS, encode, encode_picture
+
+__all__ = ["DEPTHS", "FORMATS", "MAX_PIXELS", "Picture", "decode", "encode", "encode_picture"]

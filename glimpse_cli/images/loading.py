@@ -1,0 +1,272 @@
+"""A picture's bytes are decoded once, from memory, by the one decoder their first bytes name, behind every guard.
+
+Whatever Pillow raises becomes one of the six reasons here and nowhere else.
+"""
+
+import importlib
+import logging
+import os
+import struct
+import sys
+import threading
+import warnings
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field
+from io import BytesIO
+from typing import Any
+
+from PIL import Image, ImageFile
+
+from glimpse_cli.errors import InputError, PictureError, Reason
+from glimpse_cli.files import shown
+from glimpse_cli.images import strict
+
+# The plugin that reads each allowed format; no other is ever imported. (EPS would run Ghostscript.)
+_PLUGINS = {
+    "AVIF": "AvifImagePlugin",
+    "BMP": "BmpImagePlugin",
+    "GIF": "GifImagePlugin",
+    "JPEG": "JpegImagePlugin",
+    "PNG": "PngImagePlugin",
+    "PPM": "PpmImagePlugin",
+    "TIFF": "TiffImagePlugin",
+    "WEBP": "WebPImagePlugin",
+}
+
+# With these Pillow was seen to refuse a file. Anything else is a bug and keeps its traceback.
+REFUSALS = (
+    OSError,  # UnidentifiedImageError is one
+    SyntaxError,
+    ValueError,  # UnicodeError is one
+    TypeError,
+    LookupError,  # IndexError, KeyError
+    EOFError,
+    ArithmeticError,  # OverflowError, ZeroDivisionError
+    AttributeError,
+    AssertionError,
+    RuntimeError,  # NotImplementedError, RecursionError
+    MemoryError,
+    struct.error,
+    zlib.error,
+    Image.DecompressionBombError,
+    Image.DecompressionBombWarning,
+)
+
+_ORIENTATION = 274  # the EXIF and TIFF tag
+_BITS, _PLANES = 258, 284  # TIFF: bits a sample, 2 for a plane a channel
+
+_lock = threading.RLock()  # Pillow's limits are globals
+
+logging.getLogger("PIL").addHandler(logging.NullHandler())  # its remarks are not for stderr
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What came out of the decoder.
+
+    Args:
+        image: the pixels, in any mode of Pillow's.
+        low: for 16-bit colour the low bytes, as ``image`` keeps the high ones; else None.
+        frames: how many pictures the file holds.
+        orientation: EXIF's, 1 to 8, as the file has it.
+        pending: whether it is still to be applied (Pillow turns a TIFF itself).
+        bits: of a sample, in the file.
+        notes: what went wrong and did no harm to the pixels.
+    """
+
+    image: Image.Image
+    low: Image.Image | None
+    frames: int
+    orientation: int
+    pending: bool = True
+    bits: int = 8
+    notes: list[str] = field(default_factory=list)
+
+
+@contextmanager
+def mapped(name: str, max_pixels: int) -> Iterator[None]:
+    """Pillow's limits as we want them, and every refusal of its as a `PictureError`, until the end of the block.
+
+    Threads wait for each other here, since the limits are global; processes do not share them.
+
+    Raises:
+        PictureError: with a reason, in place of what Pillow raised.
+        RuntimeError: another library has told Pillow to accept truncated files.
+    """
+    if ImageFile.LOAD_TRUNCATED_IMAGES:
+        raise RuntimeError("PIL.ImageFile.LOAD_TRUNCATED_IMAGES is on: damage could not be seen")
+    with _lock, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # remarks about metadata
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, max_pixels
+        try:
+            yield
+        except InputError:
+            raise
+        except REFUSALS as error:
+            raise _refusal(error, name) from error
+        finally:
+            Image.MAX_IMAGE_PIXELS = before
+
+
+def load(data: bytes, name: str, frame: int, max_pixels: int) -> Loaded:
+    """Decode one frame; inside `mapped`.
+
+    Args:
+        data: the whole file.
+        name: as errors show it.
+        frame: from 0.
+        max_pixels: more are refused before they are decoded.
+
+    Raises:
+        PictureError: what the bytes themselves give away, or too many pixels.
+        InputError: there is no such frame.
+    """
+    decoder = strict.check(data, name)
+    with _quiet() if decoder == "TIFF" else nullcontext():
+        image, frames = _at_frame(data, decoder, name, frame, max_pixels)
+        tags = getattr(image, "tag_v2", {})
+        if decoder == "TIFF":
+            strict.check_tiff(tags, len(data), name)
+        turned, bits = tags.get(_ORIENTATION, 1), _bits(data, decoder, tags)
+        tiles = _other_bytes(image.tile) if bits == 16 and tags.get(_PLANES) != 2 and not frame else []
+        image.load()  # once: after a failure a second load gives a black picture
+        if decoder == "PNG" and frame == 0 and _may_be_short(image):
+            strict.check_png_length(data, name)
+        low = _low(data, decoder, name, tiles, max_pixels) if tiles else None
+    notes = _lost_profile(image)
+    orientation = turned if decoder == "TIFF" else _exif_orientation(image, notes)
+    orientation = orientation if orientation in range(1, 9) else 1  # others exist, and mean nothing
+    if decoder == "PNG" and strict.is_grey_alpha16(data) and not frame:
+        return Loaded(*_grey_alpha16(data, image), frames, orientation, bits=bits, notes=notes)
+    return Loaded(image, low, frames, orientation, decoder != "TIFF", bits, notes)
+
+
+def _at_frame(data: bytes, decoder: str, name: str, frame: int, max_pixels: int) -> tuple[ImageFile.ImageFile, int]:
+    """Open without ``Image.open``, which imports and tries other decoders, and go to the frame."""
+    importlib.import_module(f"PIL.{_PLUGINS[decoder]}")
+    factory, _ = Image.OPEN[decoder]
+    image = factory(BytesIO(data), "")
+    _check_size(image.size, name, max_pixels)
+    frames = int(getattr(image, "n_frames", 1))
+    if not 0 <= frame < frames:
+        count = "one frame" if frames == 1 else f"{frames} frames, 0 to {frames - 1}"
+        raise InputError(f"{name} has {count}: there is no frame {frame}", hint="leave --frame out for the first")
+    if frame:
+        image.seek(frame)
+        _check_size(image.size, name, max_pixels)
+    return image, frames
+
+
+def _check_size(size: tuple[int, int], name: str, max_pixels: int) -> None:
+    width, height = size
+    if width * height > max_pixels:
+        raise PictureError(
+            f"{name} is too large: {width} x {height} pixels, {max_pixels} are allowed",
+            Reason.TOO_LARGE,
+            hint=f"--max-pixels {width * height}",
+        )
+
+
+def _bits(data: bytes, decoder: str, tags: Any) -> int:
+    if decoder == "TIFF":
+        bits = tags.get(_BITS, 1)
+        return max(bits) if isinstance(bits, tuple) else int(bits)
+    return strict.bits_of(data, decoder)
+
+
+def _other_bytes(tiles: list[Any]) -> list[Any]:
+    """The tiles of 16-bit colour with their bytes swapped, so that Pillow keeps the low one; empty for others.
+
+    Pillow reads ``RGB;16B`` into 8 bits by taking the first byte of each pair, and told that the pairs are
+    little-endian, the second. ``N`` is the machine's own order.
+    """
+    other = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}
+    swapped = []
+    for tile in tiles:
+        raw, *rest = (tile.args,) if isinstance(tile.args, str) else tile.args or ("",)
+        base, _, order = str(raw).partition(";16")
+        if base not in {"RGB", "RGBA", "RGBX"} or order not in other:
+            return []
+        raw = f"{base};16{other[order]}"
+        swapped.append(tile._replace(args=raw if isinstance(tile.args, str) else (raw, *rest)))
+    return swapped
+
+
+def _low(data: bytes, decoder: str, name: str, tiles: list[Any], max_pixels: int) -> Image.Image:
+    image, _ = _at_frame(data, decoder, name, 0, max_pixels)
+    image.tile = tiles
+    image.load()
+    return image
+
+
+def _grey_alpha16(data: bytes, image: Image.Image) -> tuple[Image.Image, Image.Image]:
+    """Grey and alpha of 16 bits lie in a PNG exactly as RGBA of 8 bits: read as that, they keep every byte."""
+    factory, _ = Image.OPEN["PNG"]
+    grey_high, grey_low, alpha_high, alpha_low = factory(BytesIO(strict.as_rgba8(data)), "").split()
+    high = Image.merge("LA", (grey_high, alpha_high))
+    high.info, high.format = image.info, image.format
+    return high, Image.merge("LA", (grey_low, alpha_low))
+
+
+def _may_be_short(image: Image.Image) -> bool:
+    """Whether the last row could be one that the decoder never wrote: it starts out as zeros.
+
+    This spares nearly every PNG a second inflation. An interlaced one ends elsewhere.
+    """
+    if image.info.get("interlace"):
+        return True
+    width, height = image.size
+    extrema: Any = image.crop((0, height - 1, width, height)).getextrema()
+    bands = extrema if isinstance(extrema[0], tuple) else (extrema,)
+    return not any(high for _, high in bands)
+
+
+def _exif_orientation(image: Image.Image, notes: list[str]) -> int:
+    try:
+        return int(image.getexif().get(_ORIENTATION, 1))
+    except REFUSALS:
+        notes.append("its EXIF block is damaged: an orientation in it was not read")
+        return 1
+
+
+def _lost_profile(image: Image.Image) -> list[str]:
+    """Pillow drops an ICC profile whose parts do not add up, without a word."""
+    parts = getattr(image, "applist", [])
+    lost = "icc_profile" not in image.info and any(body.startswith(b"ICC_PROFILE\0") for _, body in parts)
+    return ["its ICC profile is incomplete; its numbers were taken as sRGB"] if lost else []
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep libtiff, which prints its complaints on file descriptor 2 by itself, from doing so."""
+    try:
+        kept = os.dup(2)
+    except OSError:  # the process has no stderr
+        yield
+        return
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
+
+
+def _refusal(error: BaseException, name: str) -> PictureError:
+    """Any exception of a decoder -> a reason. Nothing in its text depends on where in memory things lie."""
+    said = shown(str(error).strip() or type(error).__name__)
+    if isinstance(error, (MemoryError, Image.DecompressionBombError, Image.DecompressionBombWarning)):
+        return PictureError(f"{name} is too large", Reason.TOO_LARGE, why=said, hint="--max-pixels allows more")
+    if isinstance(error, EOFError) or "truncated" in said.lower() or "not enough" in said.lower():
+        return PictureError(f"{name} is truncated", Reason.TRUNCATED, why=said)
+    if said in _NOT_READ:
+        return PictureError(f"{name}: this kind of file is not read", Reason.UNSUPPORTED, why=said)
+    return PictureError(f"{name} is corrupt", Reason.CORRUPT, why=said)
+
+
+_NOT_READ = frozenset({"unknown pixel mode", "unknown data organization"})  # Pillow's words for a TIFF it cannot read

@@ -1,0 +1,179 @@
+"""How a loaded picture keeps its pixels, and how a window of it becomes numbers.
+
+Three ways: 8 bits in any of Pillow's modes, 16 bits, and numbers that mean themselves (float, 32-bit integers).
+Pillow has no 16-bit colour. Such a picture is decoded twice, for its high bytes and for its low bytes.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from glimpse_cli.errors import PictureError
+from glimpse_cli.images.colour import colour_of, grey_curve
+from glimpse_cli.images.loading import Loaded
+
+Pixels = NDArray[Any]
+Rectangle = tuple[int, int, int, int]  # x0, y0, x1, y1 in the stored frame, half-open
+
+_WHITE16 = 65535.0
+_MID_GREY = 128
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A picture as it was stored, before its orientation.
+
+    Args:
+        channels: 1 to 4.
+        peak: the value of white.
+        read: a rectangle's pixels, (h, w) or (h, w, C).
+        shrink: the whole picture as uint8 RGB with no side longer than this.
+        notes: what a person should know about the numbers.
+    """
+
+    channels: int
+    peak: float
+    read: Callable[[Rectangle], Pixels]
+    shrink: Callable[[int], NDArray[np.uint8]]
+    notes: tuple[str, ...] = ()
+
+
+def storage_of(loaded: Loaded, name: str, *, icc: bool) -> Stored:
+    """The way to read what was loaded.
+
+    Args:
+        loaded: in any mode of the allowed formats.
+        name: as errors show it.
+        icc: convert its ICC profile to sRGB.
+
+    Raises:
+        PictureError: no pixel of a float picture is a number.
+    """
+    mode = loaded.image.mode
+    if mode.startswith("I;16"):
+        return _grey16(loaded, icc=icc)
+    if mode in {"I", "F"}:
+        return _own_values(loaded, name)
+    stored = _eight(loaded, icc=icc)
+    return stored if loaded.low is None else _colour16(loaded, stored, icc=icc)
+
+
+def _eight(loaded: Loaded, *, icc: bool) -> Stored:
+    image, (colour, note) = loaded.image, colour_of(loaded.image, icc=icc)
+    colour.convert(image.crop((0, 0, 1, 1)))  # what a palette or a profile can raise, it raises here
+
+    def read(box: Rectangle) -> Pixels:
+        return np.array(colour.convert(image.crop(box)))
+
+    def shrink(longest: int) -> NDArray[np.uint8]:
+        return _shrunk(image, colour.convert, longest)
+
+    notes = [note] if note else []
+    if loaded.bits > 8 and (loaded.low is None or colour.transform is not None):
+        notes.append(f"its {loaded.bits} bits a sample became 8")
+    return Stored(len(colour.mode), 255.0, read, shrink, tuple(notes))
+
+
+def _colour16(loaded: Loaded, eight: Stored, *, icc: bool) -> Stored:
+    high, low = loaded.image, loaded.low
+    if colour_of(high, icc=icc)[0].transform is not None or low is None:
+        return eight  # ImageCms has no 16 bits
+    clear = high.info.get("transparency")
+
+    def read(box: Rectangle) -> Pixels:
+        values: Pixels = np.array(high.crop(box)).astype(np.uint16) << 8
+        values |= np.array(low.crop(box))
+        return values if clear is None else _with_alpha(values, (values != np.array(clear)).any(axis=2))
+
+    return Stored(eight.channels, _WHITE16, read, eight.shrink, eight.notes)
+
+
+def _grey16(loaded: Loaded, *, icc: bool) -> Stored:
+    image, tags = loaded.image, getattr(loaded.image, "tag_v2", {})
+    white_is_zero = tags.get(262) == 0  # Pillow leaves such a picture negative
+    clear = image.info.get("transparency")
+    curve, note = grey_curve(image) if icc else (None, None)
+
+    def read(box: Rectangle) -> Pixels:
+        stored: Pixels = np.array(image.crop(box)).astype(np.uint16)
+        values = stored << 4 | stored >> 8 if loaded.bits == 12 else stored
+        if white_is_zero:
+            values = 65535 - values
+        if curve is not None:
+            values = np.interp(values / 257, range(256), curve)
+            values = np.floor(values * 257 + 0.5).astype(np.uint16)
+        return values if clear is None else _with_alpha(values[..., None], stored != clear)
+
+    def shrink(longest: int) -> NDArray[np.uint8]:
+        high = (read((0, 0, *image.size)) >> 8).astype(np.uint8)
+        return _shrunk(Image.fromarray(high), _as_is, longest)
+
+    return Stored(1 if clear is None else 2, _WHITE16, read, shrink, (note,) if note else ())
+
+
+def _with_alpha(values: Pixels, opaque: Pixels) -> Pixels:
+    return np.dstack([values, opaque * np.uint16(_WHITE16)])
+
+
+def _own_values(loaded: Loaded, name: str) -> Stored:
+    """Float pictures, and integers of 32 bits: these are 16-bit grey if all of them lie in [0, 65535]."""
+    image, everything = loaded.image, np.asarray(loaded.image)
+    finite = everything[np.isfinite(everything)]
+    if not finite.size:
+        raise PictureError(f"{name} is corrupt", why="none of its pixels is a finite number")
+    low, high = float(finite.min()), float(finite.max())
+    sixteen = image.mode == "I" and low >= 0 and high <= _WHITE16
+    notes = []
+    if finite.size < everything.size:
+        notes.append(f"{everything.size - finite.size} of its {everything.size} pixels are NaN or infinite")
+    if sixteen and loaded.image.format == "TIFF":
+        notes.append("its 32-bit integers lie in [0, 65535] and were taken as 16-bit grey")
+    elif not sixteen and (low < 0 or high > 1):
+        notes.append(f"its values go from {low:g} to {high:g}: npy keeps them, 8 and 16 bits clip to [0, 1]")
+
+    def read(box: Rectangle) -> Pixels:
+        return np.array(image.crop(box)).astype(np.uint16 if sixteen else np.float32)
+
+    def shrink(longest: int) -> NDArray[np.uint8]:
+        black, white = (0.0, _WHITE16) if sixteen else (min(low, 0.0), max(high, 1.0))
+        grey = np.nan_to_num((everything - black) * (255 / (white - black)), nan=0, posinf=255, neginf=0)
+        return _shrunk(Image.fromarray(grey.astype(np.uint8)), _as_is, longest)
+
+    return Stored(1, _WHITE16 if sixteen else 1.0, read, shrink, tuple(notes))
+
+
+def _as_is(image: Image.Image) -> Image.Image:
+    return image
+
+
+def _shrunk(image: Image.Image, convert: Callable[[Image.Image], Image.Image], longest: int) -> NDArray[np.uint8]:
+    """Reduce, then convert what is left: a hundredth of the work. Palettes cannot be averaged: they go first."""
+    if image.mode in {"1", "P", "PA"} or "transparency" in image.info:
+        image, convert = convert(image), _as_is
+    small = _smaller(image, longest)
+    small = convert(small)
+    if small.mode in {"LA", "RGBA"}:
+        ground = Image.new("RGBA", small.size, (_MID_GREY,) * 3 + (255,))
+        small = Image.alpha_composite(ground, small.convert("RGBA"))
+    return np.array(small.convert("RGB"))
+
+
+_PREMULTIPLIED = {"LA": "La", "RGBA": "RGBa"}
+
+
+def _smaller(image: Image.Image, longest: int) -> Image.Image:
+    side = max(image.size)
+    if side <= longest:
+        return image
+    mode = image.mode
+    small = image.convert(_PREMULTIPLIED[mode]) if mode in _PREMULTIPLIED else image
+    if side // longest > 1:
+        small = small.reduce(side // longest)
+    scale = longest / side
+    width, height = (max(1, round(length * scale)) for length in image.size)
+    small = small.resize((width, height), Image.Resampling.BILINEAR)
+    return small if small.mode == mode else small.convert(mode)
