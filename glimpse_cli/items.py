@@ -154,27 +154,52 @@ def load(data: bytes, name: str, looks: Sequence[Look], reading: Reading, *, pre
     )
 
 
-def compute(loaded: Loaded, run: Contract = contract) -> list[Floats | GlimpseError]:
-    """The glimpses of a picture, in the order of its looks.
+def compute(loaded: Loaded, sight: Sight, run: Contract = contract) -> Floats:
+    """The glimpse of one sight.
 
     Args:
         loaded: what `load` gave.
+        sight: one of its sights.
         run: computes By · window · Bxᵀ: `glimpse.contract`, or another device's.
 
     Returns:
-        (h, w) or (h, w, C) each, in [0, 1] (a float picture's own values); colour is weighed by alpha, so that what
-        is transparent has no say in it. Errors stay in their places.
+        (h, w) or (h, w, C), in [0, 1] (a float picture's own values); colour is weighed by alpha, so that what is
+        transparent has no say in it.
     """
-    return [
-        sight if isinstance(sight, GlimpseError) else _glimpse(sight, run, weigh=loaded.alpha and _blends(sight))
-        for sight in loaded.sights
-    ]
+    weigh = loaded.alpha and sight.method != "hard"  # the nearest pixel keeps its colour, however transparent
+    parts = []
+    for rows in _bands(sight.by):
+        by = sight.by.part(rows)
+        window = sight.read(by.pixels, sight.bx.pixels)
+        parts.append(run(_premultiplied(window) if weigh else window, by, sight.bx))
+    glimpse = parts[0] if len(parts) == 1 else np.concatenate(parts)
+    return _divided(glimpse) if weigh else glimpse
 
 
 def encode(loaded: Loaded, glimpse: Floats, writing: Writing) -> bytes:
-    """One glimpse as a file: 16-bit pictures stay 16 bits deep where the format can."""
-    depth = 16 if loaded.peak == 65535 else 8  # noqa: PLR2004 - the two depths of integer pictures
+    """One glimpse as a file, as deep as the picture was where the format can: 16 bits, or a float's own values."""
+    wanted = {255: 8, 65535: 16}.get(int(loaded.peak), 32)
+    depth = wanted if wanted in images.DEPTHS[writing.format] else 8
     return images.encode(glimpse, format=writing.format, depth=depth, quality=writing.quality)
+
+
+def doubts(loaded: Loaded, glimpse: Floats, writing: Writing) -> list[str]:
+    """What is lost between the numbers of a glimpse and its file, a line each."""
+    found = []
+    unknown = int(np.count_nonzero(~np.isfinite(glimpse)))
+    if unknown:
+        found.append(f"{unknown} of {glimpse.size} values of the glimpse are not finite")
+    if writing.format in {"npy", "tiff"}:
+        return found
+    if loaded.peak == 1:
+        low, high = (float(edge(glimpse, initial=0.5, where=np.isfinite(glimpse))) for edge in (np.min, np.max))
+        if low < 0 or high > 1:
+            found.append(f"a float picture's {low:.4g} to {high:.4g} are cut to [0, 1]; npy and tiff keep them")
+    elif loaded.peak > 255 and writing.format != "png":
+        found.append(f"16 bits become 8 in {writing.format}; png, tiff and npy keep them")
+    if loaded.alpha and writing.format == "jpg":
+        found.append("jpg has no alpha: white shows through")
+    return found
 
 
 def encode_mask(loaded: Loaded, sight: Sight, form: MaskFormat) -> bytes:
@@ -227,28 +252,12 @@ def _sight(picture: images.Picture, look: Look) -> Sight | GlimpseError:
     return Sight(spec, by, bx, picture.window, covered, tuple(_warnings(spec, by, bx, covered)))
 
 
-def _glimpse(sight: Sight, run: Contract, *, weigh: bool) -> Floats:
-    """A band of the picture at a time."""
-    parts = []
-    for rows in _bands(sight.by):
-        by = sight.by.part(rows)
-        window = sight.read(by.pixels, sight.bx.pixels)
-        parts.append(run(_premultiplied(window) if weigh else window, by, sight.bx))
-    glimpse = parts[0] if len(parts) == 1 else np.concatenate(parts)
-    return _divided(glimpse) if weigh else glimpse
-
-
 def _bands(by: Bank) -> Iterator[slice]:
     """The rows of a glimpse in blocks whose windows are small and hardly overlap."""
     h, K = by.weights.shape
     count = max(1, len(by.pixels) // max(BAND_ROWS, 4 * K))
     step = -(-h // count)
     return (slice(top, min(top + step, h)) for top in range(0, h, step))
-
-
-def _blends(sight: Sight) -> bool:
-    """Whether pixels are mixed; the nearest one keeps its colour, however transparent."""
-    return sight.method != "hard"
 
 
 def _premultiplied(window: NDArray[Any]) -> Floats:

@@ -64,7 +64,9 @@ class PlaceOptions:
     ] = False
     u: Annotated[
         str | None,
-        Option("-u", metavar="Y,X", help="Centre of the first sample, in pixels (the post's u).", rich_help_panel=WHERE),
+        Option(
+            "-u", metavar="Y,X", help="Centre of the first sample, in pixels (the post's u).", rich_help_panel=WHERE
+        ),
     ] = None
     d: Annotated[
         str | None,
@@ -72,11 +74,13 @@ class PlaceOptions:
     ] = None
     scale: Annotated[
         str | None,
-        Option(metavar="Y,X", help="The spatial transformer's scale, in [-1, 1] of the picture.", rich_help_panel=WHERE),
+        Option(
+            metavar="Y,X", help="The spatial transformer's scale, in [-1, 1] of the picture.", rich_help_panel=WHERE
+        ),
     ] = None
-    shift: Annotated[
-        str | None, Option(metavar="Y,X", help="Its shift; goes with --scale.", rich_help_panel=WHERE)
-    ] = None
+    shift: Annotated[str | None, Option(metavar="Y,X", help="Its shift; goes with --scale.", rich_help_panel=WHERE)] = (
+        None
+    )
 
     def places(self) -> list[Place]:
         """The places that were typed: one, or one for each box.
@@ -138,7 +142,9 @@ class LookOptions:
             rich_help_panel=HOW,
         ),
     ] = None
-    size: Annotated[str, Option(metavar="WxH", help="Size of the glimpse, or N for NxN.", rich_help_panel=HOW)] = "64x64"
+    size: Annotated[str, Option(metavar="WxH", help="Size of the glimpse, or N for NxN.", rich_help_panel=HOW)] = (
+        "64x64"
+    )
     s: Annotated[
         str | None,
         Option("-s", metavar="Y,X", help="Width of the gaussian in pixels; 0.35 max(1, |d|).", rich_help_panel=HOW),
@@ -177,15 +183,11 @@ class LookOptions:
 class ReadOptions:
     """How pictures are read."""
 
-    frame: Annotated[
-        str, Option(metavar="N", help="Which frame or page of a file, from 0.", rich_help_panel=IN)
-    ] = "0"
+    frame: Annotated[str, Option(metavar="N", help="Which frame or page of a file, from 0.", rich_help_panel=IN)] = "0"
     no_icc: Annotated[
         bool, Option("--no-icc", help="Leave the numbers alone: no conversion to sRGB.", rich_help_panel=IN)
     ] = False
-    max_pixels: Annotated[
-        str, Option(metavar="N", help="Refuse larger pictures.", rich_help_panel=IN)
-    ] = "100000000"
+    max_pixels: Annotated[str, Option(metavar="N", help="Refuse larger pictures.", rich_help_panel=IN)] = "100000000"
 
     def reading(self) -> "Reading":
         """How pictures are read."""
@@ -201,9 +203,7 @@ class TalkOptions:
 
     quiet: Annotated[bool, Option("-q", "--quiet", help="Say nothing but errors.")] = False
     verbose: Annotated[bool, Option("-v", "--verbose", help="Say what was done to each picture.")] = False
-    debug: Annotated[
-        bool, Option("--debug", help="Show the traceback of an error.", callback=remember_debug)
-    ] = False
+    debug: Annotated[bool, Option("--debug", help="Show the traceback of an error.", callback=remember_debug)] = False
 
 
 def writing(form: str, quality: str | None, mask: "MaskFormat | None") -> "Writing":

@@ -1,0 +1,256 @@
+"""``glimpse crop``: pictures in, a glimpse and its mask out for each."""
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, cast
+
+import typer
+
+from glimpse_cli import files
+from glimpse_cli.cli import talk
+from glimpse_cli.cli.app import command
+from glimpse_cli.cli.options import (
+    FORMATS,
+    OUT,
+    LookOptions,
+    PlaceOptions,
+    ReadOptions,
+    TalkOptions,
+    one_of,
+    parse_format,
+    writing,
+)
+from glimpse_cli.errors import GlimpseError, OutputError, UsageError
+
+if TYPE_CHECKING:
+    from glimpse_cli.devices import Device
+    from glimpse_cli.items import MaskFormat, Reading, Writing
+    from glimpse_cli.places import Look
+
+PIPE = "-"  # stdin as an input, stdout as an output
+FINISHED_WITH_FAILURES = 3
+
+
+@dataclass(frozen=True)
+class CropOptions:
+    """What crop writes."""
+
+    output: Annotated[
+        str | None,
+        typer.Option(
+            "-o",
+            "--output",
+            metavar="PATH",
+            help="A file for one picture, a folder for several, - for stdout; by default <stem>.glimpse.png here.",
+            rich_help_panel=OUT,
+        ),
+    ] = None
+    format: Annotated[
+        str | None, typer.Option(metavar="FORMAT", help="png, jpg, webp, tiff or npy.", rich_help_panel=OUT)
+    ] = None
+    quality: Annotated[
+        str | None, typer.Option(metavar="N", help="1 to 100, for jpg and webp.", rich_help_panel=OUT)
+    ] = None
+    mask: Annotated[
+        bool | None,
+        typer.Option(
+            "--mask/--no-mask",
+            help="Write the picture of what was attended to (the default but for -o -).",
+            rich_help_panel=OUT,
+        ),
+    ] = None
+    mask_format: Annotated[
+        str, typer.Option(metavar="FORMAT", help="png, or npy for the (H, W) attention itself.", rich_help_panel=OUT)
+    ] = "png"
+    json: Annotated[
+        bool, typer.Option("--json", help="Say what was done as JSON, a document a glimpse.", rich_help_panel=OUT)
+    ] = False
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Do everything but write.", rich_help_panel=OUT)] = False
+    force: Annotated[bool, typer.Option("--force", help="Replace outputs that exist.", rich_help_panel=OUT)] = False
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where one glimpse and its mask go; None is stdout, or no mask."""
+
+    glimpse: Path | None
+    mask: Path | None
+
+    def paths(self) -> list[Path]:
+        """The files that will be written."""
+        return [path for path in (self.glimpse, self.mask) if path is not None]
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is the same for every picture of one command."""
+
+    looks: "Sequence[Look]"
+    reading: "Reading"
+    kind: "Writing"
+    device: "Device"
+    out: CropOptions
+    said: TalkOptions
+
+
+@command("crop")
+def crop(
+    images: Annotated[
+        list[str], typer.Argument(metavar="IMAGE...", help="Picture files; - is stdin.", show_default=False)
+    ],
+    *,
+    place: PlaceOptions,
+    how: LookOptions,
+    out: CropOptions,
+    read: ReadOptions,
+    said: TalkOptions,
+) -> None:
+    """Cut a glimpse out of each picture, and draw what it attended to.
+
+    glimpse crop photo.jpg --box 40,30,200,190 --size 64x64
+
+    glimpse crop photo.jpg -u 40,30 -d 2 -s 1 -o eye.png
+    """
+    looks = [how.look(where) for where in place.places()]
+    kind = writing(_format(out, len(images)), out.quality, _mask_format(out, len(images) * len(looks)))
+    targets = [_targets(image, len(looks), len(images), out, kind) for image in images]
+    task = Task(looks, read.reading(), kind, how.resolved_device(), out, said)
+    _check(images, [path for some in targets for target in some for path in target.paths()], out)
+    failed = 0
+    for image, some in zip(images, targets, strict=True):
+        try:
+            failed += _crop(image, some, task)
+        except GlimpseError as error:
+            talk.explain(error)
+            failed += len(looks)
+    if failed:
+        raise typer.Exit(FINISHED_WITH_FAILURES if failed < len(images) * len(looks) else 1)
+
+
+def _crop(image: str, targets: Sequence[Target], task: Task) -> int:
+    """One picture; returns how many of its looks failed."""
+    from glimpse_cli import items  # noqa: PLC0415 - numpy and Pillow, which `glimpse --help` does not pay for
+
+    data = files.read_stream(sys.stdin.buffer, "stdin") if image == PIPE else files.read_bytes(image)
+    kind = task.kind
+    loaded = items.load(data, image, task.looks, task.reading, preview=kind.mask == "png")
+    failed = 0
+    for sight, target in zip(loaded.sights, targets, strict=True):
+        if isinstance(sight, GlimpseError):
+            talk.explain(sight)
+            failed += 1
+            continue
+        glimpse = items.compute(loaded, sight, task.device.contract)
+        warnings = [*loaded.warnings, *sight.warnings, *items.doubts(loaded, glimpse, kind)]
+        encoded = items.encode(loaded, glimpse, kind)
+        mask = items.encode_mask(loaded, sight, kind.mask) if kind.mask else b""
+        if not task.out.dry_run:
+            _write(target, encoded, mask)
+        report = {**items.report(loaded, sight), "device": task.device.name, "warnings": warnings}
+        _tell(image, report, target, task)
+    return failed
+
+
+def _write(target: Target, glimpse: bytes, mask: bytes) -> None:
+    if target.glimpse is None:
+        sys.stdout.buffer.write(glimpse)
+        sys.stdout.buffer.flush()
+    else:
+        files.write_whole(target.glimpse, glimpse)
+    if target.mask is not None:
+        files.write_whole(target.mask, mask)
+
+
+def _tell(image: str, report: dict[str, Any], target: Target, task: Task) -> None:
+    if not task.said.quiet:
+        for warning in report["warnings"]:
+            talk.warn(f"{files.shown(image)}: {warning}")
+    if task.said.verbose:
+        talk.note(f"{files.shown(image)}: {report['method']} on {report['device']}, {json.dumps(report['place'])}")
+    if task.out.json:
+        written = {"glimpse": target.glimpse, "mask": target.mask}
+        named = {name: None if path is None else str(path) for name, path in written.items()}
+        talk.say(json.dumps({"input": image, **report, "files": named}))
+    else:
+        for path in target.paths():
+            talk.say(files.shown(path))
+
+
+def _is_folder(out: CropOptions, images: int) -> bool:
+    """Whether -o names a folder: it ends in a slash, is one, or takes several pictures."""
+    path = out.output
+    return path is not None and path != PIPE and (images > 1 or path.endswith("/") or Path(path).is_dir())
+
+
+def _format(out: CropOptions, images: int) -> str:
+    """The format of the glimpses: --format, the suffix of -o, png."""
+    named = None if out.format is None else parse_format(out.format, "--format")
+    if out.output is None or out.output == PIPE or _is_folder(out, images):
+        return named or "png"
+    shown = files.shown(out.output)
+    suffix = Path(out.output).suffix[1:]
+    if not suffix:
+        raise UsageError(
+            f"-o {shown} has no suffix that names a format", hint=f"-o {shown}.png, or -o {shown}/ for a folder"
+        )
+    meant = parse_format(suffix, f"-o {shown}")
+    if named not in {None, meant}:
+        raise UsageError(f"-o {shown} and --format {out.format} name two formats", hint="leave --format out")
+    return meant
+
+
+def _mask_format(out: CropOptions, glimpses: int) -> "MaskFormat | None":
+    """The format of the masks, or none; stdout takes one glimpse and nothing else."""
+    form = one_of(out.mask_format, ("png", "npy"), "--mask-format")
+    if out.output != PIPE:
+        return None if out.mask is False else cast("MaskFormat", form)
+    if glimpses > 1:
+        raise UsageError(f"-o - takes one glimpse, got {glimpses}", hint="-o FOLDER/")
+    if out.mask or out.json:
+        raise UsageError(f"-o - sends the glimpse alone; {'--mask' if out.mask else '--json'} does not go with it")
+    return None
+
+
+def _targets(image: str, looks: int, images: int, out: CropOptions, kind: "Writing") -> list[Target]:
+    """Where the glimpses of one picture go, numbered from 1 where it has several."""
+    if out.output == PIPE:
+        return [Target(None, None)]
+    path = Path("stdin" if image == PIPE else image)
+    folder, stem, ending = Path(), path.stem, f".glimpse.{kind.format}"
+    if out.output is not None and _is_folder(out, images):
+        folder = Path(out.output)
+    elif out.output is not None:
+        folder, stem, ending = Path(out.output).parent, Path(out.output).stem, Path(out.output).suffix
+    names = [stem] if looks == 1 else [f"{stem}.{number}" for number in range(1, looks + 1)]
+    return [
+        Target(folder / f"{name}{ending}", folder / f"{name}.mask.{kind.mask}" if kind.mask else None) for name in names
+    ]
+
+
+def _check(images: Sequence[str], paths: Sequence[Path], out: CropOptions) -> None:
+    """Refuse before anything is started: two outputs of one name, an output that is an input, one that exists."""
+    folder = Path(out.output or "") if _is_folder(out, len(images)) else None
+    if folder is not None and not folder.is_dir() and (folder.exists() or folder.suffix[1:].lower() in FORMATS):
+        raise UsageError(f"{len(images)} pictures need a folder, got -o {files.shown(folder)}", hint="-o FOLDER/")
+    seen: set[Path] = set()
+    inputs = [Path(image) for image in images if image != PIPE]
+    for path in paths:
+        if path in seen:
+            raise UsageError(f"two glimpses want the name {files.shown(path)}", hint="crop them one by one with -o")
+        seen.add(path)
+        if any(_same(path, image) for image in inputs):
+            raise UsageError(f"the output {files.shown(path)} is also an input", hint="another -o")
+        if path.exists() and not (out.force or out.dry_run):
+            raise OutputError(f"{files.shown(path)} exists", hint="--force to replace it, or another -o")
+    if folder is not None and not out.dry_run:
+        files.make_folder(folder)
+
+
+def _same(path: Path, other: Path) -> bool:
+    try:
+        return path.samefile(other)
+    except (OSError, ValueError):
+        return False
