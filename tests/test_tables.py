@@ -1,0 +1,308 @@
+"""Tables: what is read, what is refused as a whole, and what is one bad row among good ones."""
+
+import json
+import sys
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from glimpse_cli import tables
+from glimpse_cli.errors import InputError, UsageError
+from glimpse_cli.places import BoxPlace, CombPlace, GridPlace, Look, Pair
+from glimpse_cli.tables import BadRow, Defaults, Row
+
+SIZE = (5, 7)
+BOXES = "image,x0,y0,x1,y1"
+
+
+def rows(text, suffix=".csv", **defaults):
+    data = text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass")
+    return tables.parse(data, "t" + suffix, suffix, Defaults(size=SIZE, **defaults))
+
+
+def refused(text, suffix=".csv"):
+    with pytest.raises(UsageError) as caught:
+        rows(text, suffix)
+    assert caught.value.exit_code == 2
+    return str(caught.value)
+
+
+def bad(text, suffix=".csv", **defaults):
+    (row,) = rows(text, suffix, **defaults)
+    assert isinstance(row, BadRow), row
+    return str(row.error)
+
+
+@pytest.mark.parametrize(
+    ("header", "values", "place"),
+    [
+        ("x0,y0,x1,y1", "1,2,30.5,4e1", BoxPlace((1, 2, 30.5, 40))),
+        ("x,y,w,h", "-1,2,30,.5", BoxPlace((-1, 2, 29, 2.5))),
+        ("u_y,u_x", "1,-2", CombPlace(Pair(1, -2), Pair(1, 1))),
+        ("u_x,u_y,d_x,d_y", "1,-2,3,-4", CombPlace(Pair(-2, 1), Pair(-4, 3))),
+        ("scale_y,scale_x,shift_y,shift_x", "1,2,3,4", GridPlace(Pair(1, 2), Pair(3, 4))),
+    ],
+)
+def test_every_spelling_gives_its_place_in_every_form(header, values, place):
+    columns = header.split(",")
+    record = dict(zip(columns, map(float, values.split(",")), strict=True))
+    expected = Row(1, "line 2", "a.jpg", Look(place, SIZE))
+    assert rows(f"image,{header}\na.jpg,{values}\n") == [expected]
+    assert rows(f"image\t{header}\na.jpg\t{values}\n".replace(",", "\t"), ".tsv") == [expected]
+    line = json.dumps({"image": "a.jpg", **record})
+    assert rows(line, ".jsonl") == [Row(1, "line 1", "a.jpg", Look(place, SIZE))]
+
+
+def test_optional_columns_go_before_the_defaults_and_the_others_travel():
+    header = "image,u_y,u_x,s_y,s_x,method,width,height,id,label,split"
+    found = rows(f"{header}\na.jpg,1,2,3,4,,,,,cat,train\nb.jpg,1,2,,,stn,9,11,x-7,,\n", s=Pair(8, 9))
+    place = CombPlace(Pair(1, 2), Pair(1, 1))
+    assert found == [
+        Row(1, "line 2", "a.jpg", Look(place, SIZE, s=Pair(3, 4)), None, {"label": "cat", "split": "train"}),
+        Row(2, "line 3", "b.jpg", Look(place, (11, 9), "stn"), "x-7", {"label": "", "split": ""}),
+    ]
+
+
+def test_what_the_command_says_about_boxes_holds_for_every_row():
+    (row,) = rows(f"{BOXES}\na.jpg,0,0,.5,1", normalized=True, margin=0.2, keep_aspect=True, method="hard")
+    assert row.look == Look(BoxPlace((0, 0, 0.5, 1), True, 0.2, True), SIZE, "hard")
+
+
+def test_json_values_keep_their_types():
+    (row,) = rows('{"image":"a.jpg","x0":0,"y0":"1.5","x1":3,"y1":4,"id":12,"label":["a",1,null],"n":2.5}', ".jsonl")
+    assert row.look.place == BoxPlace((0, 1.5, 3, 4))
+    assert (row.id, row.extra) == ("12", {"label": ["a", 1, None], "n": 2.5})
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize("bom", ["", "\ufeff"])
+def test_line_ends_and_a_byte_order_mark_make_no_difference(end, bom):
+    text = bom + end.join([" image , x0,y0,x1,y1", "a.jpg,1,2,3,4", "", '"b,\u2028""c"".jpg",5,6,7,8', ""])
+    found = rows(text)
+    assert [(r.where, r.image) for r in found] == [("line 2", "a.jpg"), ("line 4", 'b,\u2028"c".jpg')]
+
+
+def test_json_lines_end_at_line_feeds_alone():
+    text = '{"image":"a\u2028\u0085.jpg","x0":1,"y0":2,"x1":3,"y1":4}\r\n\r\n{"image":"b","x0":1,"y0":2,"x1":3,"y1":4}'
+    assert [(r.where, r.image) for r in rows(text, ".jsonl")] == [("line 1", "a\u2028\u0085.jpg"), ("line 3", "b")]
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("", "column image is missing"),
+        (BOXES, "no rows"),
+        ("image,x0,y0,x1\na.jpg,1,2,3", "column y1 is missing"),
+        ("file,x0,y0,x1,y1\na.jpg,1,2,3,4", "column image is missing: its columns are file, x0"),
+        ("image,label\na.jpg,1", "column"),
+        ("image,u_y,u_x,d_y\na,1,2,3", "column d_x is missing"),
+        ("image,x0,y0,x1,y1,s_x\na,1,2,3,4,5", "column s_y is missing"),
+        ("image,x0,y0,x1,y1,x,y,w,h\n", "more than once: x0,y0,x1,y1 and x,y,w,h"),
+        ("image,x0,x0,y0,x1,y1\n", "two columns 'x0'"),
+        ("image;x0;y0;x1;y1\na.jpg;1,5;2;3;4", "separated by semicolons"),
+        ("image\tx0\ty0\tx1\ty1\n", "separated by tabs"),
+        (f'{BOXES}\na.jpg,1,2,3,4\n"b.jpg,1,2,3,4\nc.jpg,1,2,3,4\n', "line 3: the row cannot be read"),
+        (f'{BOXES}\n"a.jpg"b,1,2,3,4', "line 2"),
+        (f"{BOXES}\n{'a' * 200000},1,2,3,4", "field larger than field limit"),
+        (b"image,x0,y0,x1,y1\nf\xfcr.jpg,1,2,3,4", "not UTF-8: line 2 has the byte 0xfc"),
+        ("image,x0".encode("utf-16"), "not UTF-8"),
+    ],
+)
+def test_a_table_broken_as_a_whole_is_refused(text, says):
+    assert says in refused(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ('{"image":"a.jpg","x0":1', "line 1: not JSON"),
+        ('{"image":"a","x0":1,"y0":2,"x1":3,"y1":4}\n[1]', "line 2: [1] is no JSON object"),
+        ('{"image":"a","x0":1,"x0":2,"y0":2,"x1":3,"y1":4}', "the key 'x0' is there twice"),
+        ("[" * 100_000, "nested too deep"),
+        ('{"image":"a","x0":1,"y0":2,"x1":3}', "column y1 is missing"),
+        ("\n\n", "column image is missing"),
+    ],
+)
+def test_broken_json_lines_are_refused(text, says):
+    assert says in refused(text, ".jsonl")
+
+
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        ("a.jpg,x,2,3,4", "t.csv, line 2: column x0: 'x' is not a number"),
+        ("a.jpg,nan,2,3,4", "column x0: 'nan'"),
+        ("a.jpg,1,inf,3,4", "column y0: 'inf'"),
+        ("a.jpg,1,2,1_0,4", "column x1: '1_0'"),
+        ("a.jpg,1,2,3,\u0664", "column y1: '\\u0664'"),
+        ("a.jpg,1,2,3,0x10", "column y1: '0x10'"),
+        ("a.jpg,1,2,3,1e999", "column y1: '1e999' is too large"),
+        (f"a.jpg,1,2,3,{'9' * 5000}", "(5002 characters) is not a number"),
+        ("a.jpg,1,2,3,", "column y1: '' is not a number"),
+        ("a.jpg,1,2,3", "column y1: the row ends before it, with 4 values of 5"),
+        ("a.jpg,1,2,3,4,5,6", "7 values for 5 columns, from '5' on"),
+        (",1,2,3,4", "column image: ''"),
+        ("a.jpg,5,2,3,4", "x1 must be above its x0, got x0 = 5 and x1 = 3"),
+        ("a.jpg,1,2,3,2", "y1 must be above its y0"),
+        ("a.jpg,1,2,3,\x1b[31m", "column y1: '\\x1b[31m'"),
+    ],
+)
+def test_a_bad_row_names_line_column_and_value(values, says):
+    message = bad(f"{BOXES}\n{values}\n")
+    assert says in message
+    assert message.isprintable()
+    good, wrong = rows(f"{BOXES}\nb.jpg,1,2,3,4\n{values}")
+    assert isinstance(good, Row)
+    assert (wrong.number, wrong.where) == (2, "line 3")
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "says"),
+    [
+        ("method", "lanczos", "method must be one of"),
+        ("width", "0", "column width: '0' is not a whole number"),
+        ("height", "1.5", "column height: '1.5'"),
+        ("width", "999999999", "too large"),
+        ("id", "a/b", "column id: 'a/b' cannot be part of a file name"),
+        ("id", "..\\x", "column id"),
+    ],
+)
+def test_optional_columns_are_checked(column, value, says):
+    assert says in bad(f"{BOXES},{column}\na.jpg,1,2,3,4,{value}")
+
+
+def test_a_width_needs_the_gaussian_and_is_above_0():
+    assert "column s_y: s must be above 0 px, got 0" in bad("image,u_y,u_x,s_y,s_x\na,1,2,0,5")
+    assert "column s_x: '' is not a number" in bad("image,u_y,u_x,s_y,s_x\na,1,2,1,")
+    assert "the method stn has none" in bad("image,u_y,u_x,s_y,s_x,method\na,1,2,1,1,stn")
+    assert "padding 'reflection'" in bad(f"{BOXES}\na,1,2,3,4", padding="reflection")
+
+
+@pytest.mark.parametrize(
+    ("value", "says"),
+    [
+        ("NaN", "column x0: 'NaN' is not a number"),
+        ("-Infinity", "column x0: '-Infinity'"),
+        ("1e999", "column x0: inf is not a number"),
+        ("9" * 5000, "characters) is not a number"),
+        ("true", "column x0: True is not a number"),
+        ("null", "column x0: None is not a number"),
+        ("[1]", "column x0: [1] is not a number"),
+    ],
+)
+def test_json_numbers_are_strict(value, says):
+    line = f'{{"image":"a.jpg","x0":{value},"y0":2,"x1":3,"y1":4}}'
+    assert says in bad(line, ".jsonl")
+    assert "column label" in bad(f'{{"image":"a","x0":1,"y0":2,"x1":3,"y1":4,"label":{"NaN"}}}', ".jsonl")
+
+
+def test_a_json_line_without_a_column_is_a_bad_row_where_others_have_it():
+    text = '{"image":"a","x0":1,"y0":2,"x1":3,"y1":4}\n{"image":"b","x0":1,"y0":2,"x1":3}\n{"x0":1}'
+    good, wrong, nameless = rows(text, ".jsonl")
+    assert isinstance(good, Row)
+    assert "column y1: None" in str(wrong.error)
+    assert (wrong.image, nameless.image) == ("b", None)
+
+
+COCO = {
+    "images": [{"id": 7, "file_name": "a.jpg"}, {"id": "x", "file_name": "b.jpg"}, {"id": 9}],
+    "annotations": [
+        {"id": 3, "image_id": 7, "category_id": 2, "bbox": [1, 2, 3, 4.5], "segmentation": [[1]], "iscrowd": 0},
+        {"id": 4, "image_id": "x", "bbox": [0, 0, 1, 1]},
+        {"id": 5, "image_id": 8, "bbox": [0, 0, 1, 1]},
+        {"id": 6, "image_id": 7, "bbox": [0, 0, 1]},
+        {"id": 6, "image_id": 7, "bbox": [0, 0, -1, 2]},
+        {"id": 6, "image_id": 7, "bbox": [0, "a", 1, 2]},
+        {"id": 6, "image_id": 9, "bbox": [0, 0, 1, 2]},
+        {"id": 6, "image_id": [7], "bbox": None},
+        "annotation",
+    ],
+    "categories": [{"id": 2, "name": "cat"}],
+}
+
+
+def test_coco_annotations_are_rows_and_categories_travel():
+    first, second, *wrong = rows(json.dumps(COCO), ".json")
+    extra = {"category": "cat", "category_id": 2, "iscrowd": 0}
+    assert first == Row(1, "annotations[0]", "a.jpg", Look(BoxPlace((1, 2, 4, 6.5)), SIZE), "3", extra)
+    assert (second.image, second.id, second.extra) == ("b.jpg", "4", {})
+    messages = [str(row.error) for row in wrong]
+    for message, says in zip(
+        messages,
+        [
+            "annotations[2]: image_id: 8 is none",
+            "annotations[3]: bbox: [0, 0, 1] is not",
+            "column w: a box's side must be above 0, got -1",
+            "column y: 'a' is not a number",
+            "column image: None",
+            "image_id: [7]",
+            "'annotation' is no annotation",
+        ],
+        strict=True,
+    ):
+        assert says in message
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"images": None}, "no list of images"),
+        ({"annotations": {}}, "no list of annotations"),
+        ({"annotations": []}, "no rows"),
+        ({"images": [{"file_name": "a"}]}, "images[0] has no id"),
+        ({"images": [{"id": 1}, {"id": 1}]}, "images[1] has the id 1 of another"),
+        ({"categories": 3}, "categories are no list"),
+    ],
+)
+def test_a_broken_coco_file_is_refused(change, says):
+    assert says in refused(json.dumps(COCO | change), ".json")
+
+
+def test_what_is_not_coco_at_all_is_refused():
+    for text in ("[]", "1", "null", '"x"', "{}"):
+        assert "no COCO file" in refused(text, ".json")
+    assert "not JSON" in refused("{", ".json")
+    assert "nested too deep" in refused('{"images":' * 50_000, ".json")
+
+
+def test_the_suffix_says_what_a_table_is(tmp_path):
+    for suffix in (".CSV", ".tsv"):
+        path = tmp_path / f"t{suffix}"
+        path.write_text("image,x0,y0,x1,y1\na,1,2,3,4\n".replace(",", "\t" if suffix == ".tsv" else ","))
+        assert tables.read(str(path), Defaults())[0].image == "a"
+    with pytest.raises(UsageError, match="no kind of table"):
+        tables.read("boxes.xlsx", Defaults())
+    with pytest.raises(InputError, match="cannot open"):
+        tables.read(str(tmp_path / "none.csv"), Defaults())
+    (tmp_path / "empty.csv").touch()
+    with pytest.raises(UsageError, match="is empty"):
+        tables.read(str(tmp_path / "empty.csv"), Defaults())
+
+
+def test_parquet_without_pyarrow_names_the_extra(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    assert "glimpse-cli[parquet]" in refused(b"PAR1", ".parquet")
+
+
+def test_parquet_is_read_where_pyarrow_is():
+    arrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    table = arrow.table({"image": ["a.jpg", "b.jpg"], **{c: [1.0, 2.0] for c in ("x", "y", "w", "h")}, "id": [1, None]})
+    sink = arrow.BufferOutputStream()
+    parquet.write_table(table, sink)
+    first, second = rows(sink.getvalue().to_pybytes(), ".parquet")
+    assert (first.where, first.id, second.look.place) == ("row 1", "1", BoxPlace((2, 2, 4, 4)))
+    assert "no parquet file" in refused(b"PAR1 and no more", ".parquet")
+
+
+@given(st.binary(max_size=200), st.sampled_from([".csv", ".tsv", ".jsonl", ".json"]))
+def test_no_bytes_at_all_make_anything_but_rows_or_a_refusal(data, suffix):
+    for prefix in (b"", b"image,x0,y0,x1,y1\n", b'{"image":"a","x0":1,"y0":2,"x1":3,"y1":4}\n'):
+        try:
+            found = tables.parse(prefix + data, "t", suffix, Defaults())
+        except UsageError as error:
+            assert "\x1b" not in str(error)  # noqa: PT017 - a refusal is one of two right answers
+        else:
+            assert found
+            assert all(isinstance(row, Row | BadRow) for row in found)
