@@ -132,6 +132,9 @@ def load(data: bytes, name: str, frame: int, max_pixels: int) -> Loaded:
             strict.check_tiff(tags, len(data), name)
         turned, bits = tags.get(_ORIENTATION, 1), _bits(data, decoder, tags)
         tiles = _other_bytes(image.tile) if bits == 16 and tags.get(_PLANES) != 2 and not frame else []
+        short = strict.without_end(data, name) if decoder == "JPEG" and not frame else None
+        if short:
+            image.fp = BytesIO(short)
         image.load()  # once: after a failure a second load gives a black picture
         if decoder == "PNG" and frame == 0 and _may_be_short(image):
             strict.check_png_length(data, name)

@@ -215,6 +215,8 @@ def _png_length(header: PngHeader) -> int:
 
 _SOF = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # C4, C8, CC share the range and are no frames
 _LOSSLESS = frozenset({0xC3, 0xC5, 0xC6, 0xC7, 0xCB, 0xCD, 0xCE, 0xCF})  # or hierarchical
+_ONE_PASS = frozenset({0xC0, 0xC1})  # sequential, Huffman
+_READ_AHEAD = 16  # bytes: libjpeg-turbo fills 64 bits at a time
 # In entropy-coded data FF is followed by 00 (a stuffed byte), D0..D7 (a restart) or FF (fill).
 _MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 
@@ -233,6 +235,24 @@ def check_jpeg(data: bytes, name: str) -> None:
         scanned |= marker == 0xDA
     if not framed or not scanned:
         raise PictureError(f"{name} is corrupt", why=f"the JPEG has no {'scan' if framed else 'frame'}")
+
+
+def without_end(data: bytes, name: str) -> bytes | None:
+    """A JPEG of one Huffman-coded scan with a few zeros in place of its end marker; None for other JPEGs.
+
+    At an end marker that comes too early a decoder makes up the missing rows and says nothing. Without one it
+    asks for more data if, and only if, rows are missing. The zeros are what it reads ahead.
+    """
+    scans = frame = 0
+    end = len(data)
+    for marker, start, length in _segments(data, name):
+        frame = marker if marker in _SOF else frame
+        scans += marker == 0xDA
+        end = start + length
+    last = _MARKER.search(data, end)
+    if scans != 1 or frame not in _ONE_PASS or last is None:
+        return None
+    return data[: last.start()] + bytes(_READ_AHEAD)
 
 
 def _check_frame(marker: int, body: bytes, name: str) -> None:
@@ -325,9 +345,20 @@ def check_tiff(tags: Mapping[int, Any], length: int, name: str) -> None:
         raise PictureError(f"{name}: {max(bits)}-bit TIFF with a plane a channel is not read", Reason.UNSUPPORTED)
     if 2 in signs and max(bits) <= 8:
         raise PictureError(f"{name}: TIFF with signed bytes is not read", Reason.UNSUPPORTED)
+    stored = 0
     for starts, counts in ((273, 279), (324, 325)):  # strips, tiles
-        ends = zip(_tuple(tags.get(starts, ())), _tuple(tags.get(counts, ())), strict=False)
+        sizes = _tuple(tags.get(counts, ()))
+        ends = zip(_tuple(tags.get(starts, ())), sizes, strict=False)
         _require_length(max((start + count for start, count in ends), default=0), length, name)
+        stored += sum(sizes)
+    pixels = tags.get(256, 0) * tags.get(257, 0) * max(bits) * tags.get(277, 1) // 8
+    most = _EXPANSION.get(tags.get(259, 1))
+    if stored and most:
+        _require_length(pixels // most, stored, name)
+
+
+# TIFF's compressions -> how many bytes one byte can become: raw, LZW, deflate (twice), PackBits.
+_EXPANSION = {1: 1, 5: 1400, 8: 1032, 32946: 1032, 32773: 64}
 
 
 def _tuple(value: Any) -> tuple[Any, ...]:
