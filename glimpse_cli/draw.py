@@ -3,6 +3,7 @@
 Every picture here is a uint8 (h, w, 3) array in sRGB; reading and writing files is the business of `images`.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil
 
@@ -18,9 +19,21 @@ from glimpse_cli.outline import GROUND, Colour, Pixels, Rect, draw_outline
 Curve = NDArray[np.float64]
 Edges = tuple[float, float, float, float]
 
-TROUGH: Colour = (28, 29, 33)  # where a profile stands, and where a box leaves the picture
-PEAK: Colour = (82, 88, 98)  # the highest weight inside a display pixel
-MEAN: Colour = (206, 211, 218)  # the mean weight of a display pixel
+
+@dataclass(frozen=True, slots=True)
+class Palette:
+    """The greys around a picture."""
+
+    ground: Colour
+    trough: Colour  # where a profile stands, and where a box leaves the picture
+    peak: Colour  # the highest weight around a display pixel
+    mean: Colour  # the mean weight of a display pixel
+    margin: int  # pixels of ground around a figure at its full length
+
+
+NIGHT = Palette(GROUND, (28, 29, 33), (82, 88, 98), (206, 211, 218), 12)
+DAY = Palette((255, 255, 255), (242, 243, 245), (196, 200, 207), (74, 78, 86), 0)  # for a white page
+
 RULE: Colour = (128, 130, 134)  # between pixels that are shown as squares
 
 # What is not attended to is seen through a grey fog, not through black: so a dark place that is attended to
@@ -32,6 +45,8 @@ LONGEST = 1024  # pixels, the long side of a mask figure
 PREVIEW = 950  # pixels, the long side of a preview that fills such a figure: a longer one is reduced again
 SQUARES = 640  # a picture at most half as long is enlarged to this, so that its pixels are squares
 THINNEST = 24  # pixels, the short side of a picture as it is shown: 1 x 1000 must be seen
+LINE_2 = 280  # pixels of the canvas from which on lines are two pixels wide
+OUTSIDE = 3  # pixels around an outlined picture, for the outline of all of it
 COARSE = 12  # pixels of a square from which on the squares are ruled
 SOFT = 0.8  # of a display pixel: the width of the bell under which teeth too fine to be shown melt
 
@@ -70,6 +85,8 @@ def mask_figure(
     *,
     longest: int = LONGEST,
     mirrored: tuple[bool, bool] = (False, False),
+    follow: bool = True,
+    palette: Palette = NIGHT,
 ) -> Pixels:
     """The picture dimmed to what a glimpse attends to, with a_x as a strip above and a_y as a strip beside it.
 
@@ -87,30 +104,86 @@ def mask_figure(
         longest: pixels of the long side at most, strips and margins included; 64 or more.
         mirrored: (y, x), whether the glimpse runs against the axis. A green corner then marks its first sample; the
             box is that of the same places in ascending order.
+        follow: whether the view goes after a box that leaves the picture.
+        palette: the greys around the picture.
 
     Returns:
         (h, w, 3) uint8, max(h, w) <= longest.
     """
-    unit = min(1.0, longest / LONGEST)
-    margin, strip, gap = (max(2, round(unit * length)) for length in (12, 44, 6))
-    room, start = longest - 2 * margin - strip - gap, margin + strip + gap
-    y, x = _spans(preview, image_size, box, room, start)
-    figure = np.empty((y.view.stop + margin, x.view.stop + margin, 3), np.uint8)
-    _fill(figure, GROUND)
-    _fill(figure[y.view, x.view], TROUGH)
+    margin, strip, gap = _frame(longest, palette)
+    start = margin + strip + gap
+    y, x = _spans(preview, image_size, box if follow else None, view_room(longest, palette), start)
     fine_y, fine_x = _means(ay, y.shown), _means(ax, x.shown)
-    figure[y.picture, x.picture] = _dimmed(_fitted(preview, (y.shown, x.shown)), _levels(fine_y), _levels(fine_x))
-    _draw_squares(figure[y.picture, x.picture], y, x)
-    _draw_profile(figure[margin : margin + strip, x.view], x, ax, fine_x)
-    _draw_profile(figure[y.view, margin : margin + strip].transpose(1, 0, 2), y, ay, fine_y)
-    if box is not None:
-        # Lines keep to the view and the gap around it, never over a strip: a box that goes on is left open.
-        canvas = figure[start - gap : y.view.stop + gap, start - gap : x.view.stop + gap]
-        (top, bottom), (left, right) = y.interval(box[1], box[3]), x.interval(box[0], box[2])
-        corner = start - gap
-        rect = Rect(top - corner, left - corner, bottom - corner, right - corner)
-        draw_outline(canvas, rect, 2 if longest > LONGEST // 2 else 1, mirrored)
+    picture = _dimmed(_fitted(preview, (y.shown, x.shown)), _levels(fine_y), _levels(fine_x))
+    figure = _laid_out(picture, y, x, margin, palette)
+    _draw_profile(figure[margin : margin + strip, x.view], x, ax, fine_x, palette)
+    _draw_profile(figure[y.view, margin : margin + strip].transpose(1, 0, 2), y, ay, fine_y, palette)
+    # Lines keep to the view and the gap around it, never over a strip: a box that goes on is left open.
+    canvas = figure[start - gap : y.view.stop + gap, start - gap : x.view.stop + gap]
+    _draw_box(canvas, box, (y, x), start - gap, mirrored)
     return figure
+
+
+def view_room(longest: int = LONGEST, palette: Palette = NIGHT) -> int:
+    """Pixels that the long side of the view has in such a mask figure."""
+    margin, strip, gap = _frame(longest, palette)
+    return longest - 2 * margin - strip - gap
+
+
+def outlined(
+    preview: Pixels,
+    image_size: tuple[int, int],
+    box: Edges | None,
+    longest: int = LONGEST,
+    palette: Palette = NIGHT,
+) -> Pixels:
+    """The picture with a box on it, the view following a box that leaves it; arguments as for `mask_figure`."""
+    y, x = _spans(preview, image_size, box, longest - 2 * OUTSIDE, OUTSIDE)
+    figure = _laid_out(np.asarray(_fitted(preview, (y.shown, x.shown))), y, x, OUTSIDE, palette)
+    _draw_box(figure, box, (y, x), 0)
+    return figure
+
+
+def contact_sheet(
+    glimpses: Sequence[Pixels],
+    names: Sequence[str],
+    columns: int | None = None,
+    cell: int = 160,
+) -> Pixels:
+    """Many glimpses on a white page, row by row, each with its name above it.
+
+    Args:
+        glimpses: uint8 (h, w) or (h, w, C), of any sizes; one or more.
+        names: one each; control characters are no business of this sheet. Long ones lose their middle.
+        columns: by default as many as make a page a little wider than high.
+        cell: pixels of a glimpse's long side: small ones are enlarged with their pixels as squares, large ones reduced.
+
+    Returns:
+        (height, width, 3) uint8.
+    """
+    from glimpse_cli import paper  # noqa: PLC0415 - who crops draws masks, and pays for no typeface
+
+    margin, gutter, type_size = 32, 20, 13
+    shown = [paper.scaled(paper.rgb(glimpse), (cell, cell)) for glimpse in glimpses]
+    head = paper.line_height(type_size) + 2
+    height = head + max(picture.shape[0] for picture in shown) + gutter
+    width = max(picture.shape[1] for picture in shown) + gutter
+    columns = min(columns or ceil((1.4 * len(shown) * height / width) ** 0.5), len(shown))
+    page = paper.Page.blank(
+        2 * margin - gutter + ceil(len(shown) / columns) * height, 2 * margin - gutter + columns * width
+    )
+    for k, (picture, name) in enumerate(zip(shown, names, strict=True)):
+        top, left = margin + k // columns * height, margin + k % columns * width
+        page.set_text(paper.shortened(name, type_size, width - gutter), (top, left), type_size, paper.QUIET)
+        page.set_picture(picture, (top + head, left))
+        page.set_hairline(picture.shape[:2], (top + head, left))
+    return page.pixels
+
+
+def _frame(longest: int, palette: Palette) -> tuple[int, int, int]:
+    """Pixels of the margin, of a strip and of the gap below it: smaller figures have thinner ones, by the square root."""
+    unit = min(1.0, (longest / LONGEST) ** 0.5)
+    return ceil(unit * palette.margin), ceil(unit * 44), ceil(unit * 6)
 
 
 def _spans(
@@ -141,6 +214,16 @@ def _spans(
 def _followed(beyond: float, side: float) -> float:
     """How far a view goes after a box: all the way for the picture's long side, else far enough to say that it left."""
     return max(0.0, beyond) if beyond <= side else side / 4
+
+
+def _laid_out(picture: Pixels, y: _Span, x: _Span, margin: int, palette: Palette) -> Pixels:
+    """The picture in its view on the ground, its pixels ruled where they are large."""
+    figure = np.empty((y.view.stop + margin, x.view.stop + margin, 3), np.uint8)
+    _fill(figure, palette.ground)
+    _fill(figure[y.view, x.view], palette.trough)
+    figure[y.picture, x.picture] = picture
+    _draw_squares(figure[y.picture, x.picture], y, x)
+    return figure
 
 
 def _fill(part: Pixels, colour: Colour) -> None:
@@ -211,13 +294,30 @@ def _draw_squares(picture: Pixels, y: _Span, x: _Span) -> None:
         part[lines] = part[lines] + 0.15 * (np.array(RULE) - part[lines])
 
 
-def _draw_profile(trough: Pixels, span: _Span, sums: Curve, means: Curve) -> None:
+def _draw_profile(trough: Pixels, span: _Span, sums: Curve, means: Curve, palette: Palette) -> None:
     """Fill a (height, length, 3) strip from its last row upwards: the peaks, and the means before them."""
-    _fill(trough, TROUGH)
+    _fill(trough, palette.trough)
     peaks = _peaks(sums, span.shown)
     inside = trough[:, span.before : span.before + span.shown]
     rows = np.arange(trough.shape[0], 0, -1)[:, None]
-    for weights, colour in ((peaks, PEAK), (means, MEAN)):
+    for weights, colour in ((peaks, palette.peak), (means, palette.mean)):
         level = np.clip(weights / _full(peaks), 0, 1).astype(np.float32)
         cover = np.clip(level * trough.shape[0] - rows + 1, 0, 1)  # of a pixel, so that the slope is smooth
         inside[:] = inside + cover[..., None] * (np.array(colour, np.float32) - inside)
+
+
+def _draw_box(
+    canvas: Pixels,
+    box: Edges | None,
+    spans: tuple[_Span, _Span],
+    corner: int,
+    mirrored: tuple[bool, bool] = (False, False),
+) -> None:
+    """Outline a box on a canvas that begins at (corner, corner) of the figure."""
+    if box is None:
+        return
+    (top, bottom), (left, right) = (
+        span.interval(low, high) for span, low, high in zip(spans, box[:2][::-1], box[2:][::-1], strict=True)
+    )
+    rect = Rect(top - corner, left - corner, bottom - corner, right - corner)
+    draw_outline(canvas, rect, 2 if max(canvas.shape) > LINE_2 else 1, mirrored)

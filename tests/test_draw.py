@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from glimpse_cli.banks import Axis
 from glimpse_cli.combs import Comb
-from glimpse_cli.draw import CLEAR, FOG, LONGEST, PREVIEW, TROUGH, mask_figure
+from glimpse_cli.draw import CLEAR, FOG, LONGEST, NIGHT, PREVIEW, mask_figure
 from glimpse_cli.kernels import Gaussian, Hat, Nearest
 from glimpse_cli.outline import GREEN, GROUND, Rect, draw_outline
 
@@ -84,8 +84,8 @@ def test_the_strips_stand_over_the_columns_and_beside_the_rows_they_measure():
     lit_above, lit_beside = (above > 150).all(axis=(0, 2)), (beside > 150).all(axis=(1, 2))
     assert (np.nonzero(lit_above)[0] == np.arange(200, 333)).all()
     assert (np.nonzero(lit_beside)[0] == np.arange(30, 90)).all()
-    assert (above[:, ~lit_above] == TROUGH).all()
-    assert (beside[~lit_beside] == TROUGH).all()
+    assert (above[:, ~lit_above] == NIGHT.trough).all()
+    assert (beside[~lit_beside] == NIGHT.trough).all()
 
 
 def test_a_profile_is_as_high_as_its_weight_and_grows_away_from_the_picture():
@@ -210,7 +210,7 @@ def test_nothing_attended_to_is_fog_everywhere_and_empty_strips():
     picture = noise(401, 430)
     figure = mask_figure(picture, (401, 430), np.zeros(401), np.zeros(430))
     assert np.abs(figure[START:-MARGIN, START:-MARGIN] - fogged(picture)).max() <= 1
-    assert (figure[MARGIN : MARGIN + STRIP, START:-MARGIN] == TROUGH).all()
+    assert (figure[MARGIN : MARGIN + STRIP, START:-MARGIN] == NIGHT.trough).all()
 
 
 def test_the_same_numbers_draw_the_same_picture():

@@ -1,0 +1,221 @@
+"""Pages of glimpses: everything is on them, at the size and in the colours that were promised."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import ImageFont, features
+
+from glimpse_cli import paper
+from glimpse_cli.draw import contact_sheet, outlined
+from glimpse_cli.outline import GREEN
+from glimpse_cli.panel import CELL, GUTTER, HEAD, INPUT, MARGIN, PanelRow, Window, panel, zoomed
+
+LEFT = MARGIN + INPUT + GUTTER  # of the first method's column
+TOP = MARGIN + HEAD  # of the glimpses
+
+
+def noise(*shape, seed=0):
+    return np.random.default_rng(seed).random(shape, np.float32)
+
+
+def row(glimpse, image_size, label="gaussian", note=""):
+    return PanelRow(label, note, glimpse, np.ones(image_size[0]), np.ones(image_size[1]))
+
+
+def drawn(glimpses, image_size=(90, 131), box=(30, 20, 60, 50), **options):
+    picture = (noise(*image_size, 3) * 100).astype(np.uint8)
+    rows, cols = zoomed(image_size, box, glimpses[0].shape[:2], len(glimpses))
+    window = Window(picture[rows.start : rows.stop, cols.start : cols.stop], rows, cols)
+    return panel(picture, image_size, box, window, [row(each, image_size) for each in glimpses], **options)
+
+
+def found(page, part):
+    """Where a picture lies on a page: its first corner, or None."""
+    views = np.lib.stride_tricks.sliding_window_view(page, part.shape)[:, :, 0]
+    places = np.argwhere((views[:, :, 0, 0] == part[0, 0]).all(axis=-1))
+    return next(((y, x) for y, x in places if (views[y, x] == part).all()), None)
+
+
+def enlarged(glimpse, times):
+    return paper.rgb(glimpse).repeat(times, 0).repeat(times, 1)
+
+
+# --- the panel ---
+
+
+def test_each_glimpse_stands_in_its_own_column_at_one_scale():
+    one, two = noise(30, 40, 3), noise(30, 40, 3, seed=1)
+    page = drawn([one, two])
+    times = CELL // 40
+    assert found(page, enlarged(one, times)) == (TOP, LEFT)
+    assert found(page, enlarged(two, times)) == (TOP, LEFT + 40 * times + GUTTER)
+
+
+def test_a_tiny_glimpse_shows_its_pixels_as_ruled_squares():
+    glimpse = np.zeros((5, 7))
+    page = drawn([glimpse])
+    side = CELL // 7
+    shown = page[TOP : TOP + 5 * side, LEFT : LEFT + 7 * side]
+    ruled = (shown > 0).any(axis=2)
+    assert (np.nonzero(ruled[1])[0] == side * np.arange(1, 7)).all()
+    assert (np.nonzero(ruled[:, 1])[0] == side * np.arange(1, 5)).all()
+
+
+def test_the_difference_is_red_where_more_blue_where_less_and_white_where_the_same():
+    base = np.full((31, 40, 3), 0.5, np.float32)
+    other = base.copy()
+    other[:8] += [0.0, 0.2, 0.0]  # in one channel only
+    other[-8:] -= [0.2, 0.0, 0.1]
+    page = drawn([base, other]).astype(int)
+    times = CELL // 40
+    left, size = LEFT + 40 * times + GUTTER, 31 * times
+    starts = [y for y in range(TOP + size, page.shape[0]) if tuple(page[y, left + 5]) == (176, 32, 44)]
+    heat = page[starts[0] : starts[0] + size, left : left + 40 * times]
+    assert (heat[: 8 * times] == (176, 32, 44)).all()
+    assert (heat[8 * times : -8 * times] == 255).all()
+    assert (heat[-8 * times :] == (33, 88, 166)).all()
+
+
+def test_all_differences_are_on_one_scale():
+    base = np.full((31, 40), 0.5)
+    page = drawn([base, base + 0.1, base + 0.2])
+    times = CELL // 40
+    below = page.shape[0] - MARGIN - 5
+    half, whole = (page[below, LEFT + k * (40 * times + GUTTER) + 3].astype(int) for k in (1, 2))
+    assert tuple(whole) == (176, 32, 44)
+    assert half[0] > whole[0]
+    assert tuple(half) != (255, 255, 255)
+
+
+def test_equal_glimpses_differ_nowhere_and_nothing_is_divided_by_zero():
+    page = drawn([noise(31, 40), noise(31, 40)])
+    times = CELL // 40
+    assert (page[-MARGIN - 31 * times :][: 31 * times, LEFT + 40 * times + GUTTER :][:, : 40 * times] == 255)[
+        1:-1, 1:-1
+    ].mean() > 0.98
+
+
+def test_more_methods_than_fit_abreast_go_on_below():
+    glimpses = [noise(24, 32, seed=k) for k in range(7)]
+    one, many = drawn(glimpses[:4]), drawn(glimpses)
+    assert many.shape[1] == one.shape[1]
+    assert many.shape[0] > 1.8 * one.shape[0] - 2 * MARGIN
+    times = (
+        found(many, enlarged(glimpses[4], 6))
+        or found(many, enlarged(glimpses[4], 7))
+        or found(many, enlarged(glimpses[4], 8))
+    )
+    assert times[1] == LEFT
+
+
+@pytest.mark.parametrize("methods", [1, 2, 3, 5, 6, 11])
+@pytest.mark.parametrize("size", [(5, 7), (64, 54), (224, 200), (700, 31)])
+def test_a_page_is_never_wider_than_asked_for(methods, size):
+    for width in (1600, 1200):
+        assert drawn([noise(*size)] * methods, width=width).shape[1] <= width
+
+
+def test_the_input_stands_on_the_left_with_its_box_in_green():
+    page = drawn([noise(31, 40)])
+    green = (page[:, : LEFT - GUTTER // 2] == GREEN).all(axis=2)
+    rows, cols = np.nonzero(green)
+    times = (INPUT - 6) // 131
+    assert (cols.min(), cols.max() + 1) == (MARGIN + 30 * times - 1, MARGIN + 60 * times + 1)
+    assert (rows.min(), rows.max() + 1) == (TOP + 20 * times - 1, TOP + 50 * times + 1)
+
+
+def test_uint8_glimpses_and_floats_give_the_same_page():
+    one, two = ((noise(31, 40, 3, seed=k) * 255).astype(np.uint8) for k in (1, 2))
+    floats = [(each / np.float32(255)).astype(np.float32) for each in (one, two)]
+    assert (drawn([one, two]) == drawn(floats)).all()
+
+
+# --- where to look closely ---
+
+
+@settings(deadline=None)
+@given(
+    size=st.tuples(st.integers(1, 5000), st.integers(1, 5000)),
+    corner=st.tuples(*[st.floats(-6000, 6000)] * 2),
+    extent=st.tuples(*[st.floats(1e-3, 9000)] * 2),
+    glimpse=st.tuples(st.integers(1, 400), st.integers(1, 400)),
+    methods=st.integers(1, 12),
+)
+def test_a_window_lies_in_the_image_and_is_small_enough_to_show_each_pixel(size, corner, extent, glimpse, methods):
+    rows, cols = zoomed(size, (*corner, corner[0] + extent[0], corner[1] + extent[1]), glimpse, methods)
+    for pixels, N in ((rows, size[0]), (cols, size[1])):
+        assert 0 <= pixels.start < pixels.stop <= N
+        assert len(pixels) <= CELL
+
+
+def test_a_window_holds_the_box_and_something_around_it_or_its_first_corner():
+    rows, cols = zoomed((2000, 3000), (1000, 400, 1080, 430), (64, 50), 3)
+    assert cols.start < 999
+    assert cols.stop > 1081
+    assert rows.start < 399
+    assert rows.stop > 431
+    rows, cols = zoomed((2000, 3000), (1000, 400, 2800, 1900), (64, 50), 3)
+    assert cols.start < 1000 < cols.stop - 100
+    assert rows.start < 400 < rows.stop - 100
+
+
+# --- the contact sheet ---
+
+
+def test_a_sheet_holds_every_glimpse_in_order():
+    glimpses = [(noise(24, 32, 3, seed=k) * 255).astype(np.uint8) for k in range(7)]
+    sheet = contact_sheet(glimpses, [f"{k}.png" for k in range(7)], columns=3)
+    places = [found(sheet, enlarged(glimpse, 5)) for glimpse in glimpses]
+    assert places == sorted(places)
+    assert len({y for y, _ in places}) == 3
+    assert len({x for _, x in places}) == 3
+
+
+def test_a_sheet_takes_grey_colour_and_alpha_of_any_size():
+    shapes = [(24, 32), (5, 7, 1), (40, 31, 2), (300, 200, 3), (9, 64, 4), (1, 1)]
+    glimpses = [(noise(*shape) * 255).astype(np.uint8) for shape in shapes]
+    sheet = contact_sheet(glimpses, ["name"] * 6)
+    assert sheet.ndim == 3
+    assert sheet.dtype == np.uint8
+
+
+def test_alpha_lies_over_white():
+    glimpse = np.array([[[10, 20, 30, 255], [10, 20, 30, 0]]], np.uint8)
+    assert paper.rgb(glimpse).tolist() == [[[10, 20, 30], [255, 255, 255]]]
+
+
+def test_a_sheet_without_a_width_is_a_little_wider_than_high():
+    sheet = contact_sheet([np.zeros((30, 40), np.uint8)] * 60, ["name"] * 60)
+    assert 1 < sheet.shape[1] / sheet.shape[0] < 2
+
+
+# --- words ---
+
+
+@pytest.mark.parametrize("name", ["a.png", "folder/" * 9 + "photo.12.png", "x" * 255, "日本語の写真.png" * 9, ""])
+def test_a_name_is_shortened_in_its_middle_until_it_fits(name):
+    short = paper.shortened(name, 13, 90)
+    assert paper.width_of(short, 13) <= 90
+    assert len(short) < 5 or (short[:3] == paper.plain(name)[:3] and short[-3:] == paper.plain(name)[-3:])
+
+
+def test_letters_that_the_typeface_lacks_become_ones_that_it_has():
+    assert paper.plain("Café 3 × 4 · −0.5 ± 日") == "Cafe 3 x 4 · -0.5 ± ?"  # noqa: RUF001 - these are the letters meant
+
+
+def test_pages_are_lettered_without_freetype_too(monkeypatch):
+    bitmap = ImageFont.load_default_imagefont()
+    monkeypatch.setattr(features, "check", lambda _: False)
+    monkeypatch.setattr(ImageFont, "load_default", lambda: bitmap)
+    paper._font.cache_clear()
+    try:
+        page = drawn([noise(31, 40), noise(31, 40, seed=1)], title="Ünïcode × 日本 · ± … name")  # noqa: RUF001 - as above
+    finally:
+        paper._font.cache_clear()
+    assert (page[: MARGIN + 20, :INPUT] < 100).any()
+
+
+def test_an_outlined_picture_is_the_picture_within_its_margin():
+    picture = (noise(90, 700, 3) * 255).astype(np.uint8)
+    assert (outlined(picture, (90, 700), None)[3:-3, 3:-3] == picture).all()
