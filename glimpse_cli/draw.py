@@ -181,7 +181,7 @@ def contact_sheet(
 
 
 def _frame(longest: int, palette: Palette) -> tuple[int, int, int]:
-    """Pixels of the margin, of a strip and of the gap below it: smaller figures have thinner ones, by the square root."""
+    """Pixels of the margin, of a strip and of the gap below it: thinner in smaller figures, by the square root."""
     unit = min(1.0, (longest / LONGEST) ** 0.5)
     return ceil(unit * palette.margin), ceil(unit * 44), ceil(unit * 6)
 
