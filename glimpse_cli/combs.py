@@ -98,13 +98,16 @@ class Comb:
         """The edges [x0, x1) of which this comb samples n cells, in edge coordinates.
 
         Raises:
-            ParameterError: the step is 0 or negative: such a comb has no box.
+            ParameterError: the step is 0 or negative, or so small that it vanishes: such a comb has no box.
         """
         _require_count("n", n)
         if self.step <= 0:
             raise ParameterError(f"a comb has a box only if its step d is above 0, got {self.step}")
         x0 = self.first + 0.5 - self.step / 2
-        return x0, x0 + n * self.step
+        x1 = x0 + n * self.step
+        if x1 <= x0:
+            raise ParameterError(f"a step d of {self.step:g} px at {self.first:g} px is too small for a box in float64")
+        return x0, x1
 
     def scale_shift(self, n: int, N: int) -> tuple[float, float]:
         """The spatial transformer's (scale, shift) of this comb on an axis of N pixels; for n = 1 the scale is 0.

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from glimpse_cli.banks import Axis, Bank, Floats
 from glimpse_cli.combs import Box, Comb
 from glimpse_cli.errors import ParameterError
-from glimpse_cli.kernels import POST_EPS, Gaussian, Hat, Kernel, Nearest, Padding, default_width
+from glimpse_cli.kernels import POST_EPS, Gaussian, Hat, Kernel, Nearest, Padding, default_width, require_padding
 
 Method = Literal["gaussian", "stn", "hard"]
 
@@ -98,6 +98,7 @@ def kernel_for(method: Method, padding: Padding, step: float, s: float | None = 
     Raises:
         ParameterError: an unknown method or padding, reflection for the Gaussian, s for another method.
     """
+    require_padding(padding)
     if method == "gaussian":
         if padding == "reflection":
             raise ParameterError("the gaussian has no padding 'reflection'", hint="zeros (the post) or border")

@@ -103,7 +103,7 @@ class Hat:
     padding: Padding = "zeros"
 
     def __post_init__(self) -> None:
-        _require_padding(self.padding)
+        require_padding(self.padding)
 
     def taps(self, places: NDArray[np.float64], N: int, reach: float = REACH_FLOAT64) -> Taps:  # noqa: ARG002 - every kernel is called alike
         """Pixels and weights of each place: (n, 2), or (n, 1) on an axis of one pixel."""
@@ -127,7 +127,7 @@ class Nearest:
     padding: Padding = "zeros"
 
     def __post_init__(self) -> None:
-        _require_padding(self.padding)
+        require_padding(self.padding)
 
     def taps(self, places: NDArray[np.float64], N: int, reach: float = REACH_FLOAT64) -> Taps:  # noqa: ARG002 - every kernel is called alike
         """Pixels and weights of each place: (n, 1), 1 inside and 0 outside."""
@@ -144,7 +144,8 @@ def default_width(step: float) -> float:
     return 0.35 * max(1.0, abs(step))
 
 
-def _require_padding(padding: str) -> None:
+def require_padding(padding: str) -> None:
+    """Refuse a padding that is none."""
     if padding not in get_args(Padding):
         raise ParameterError(f"padding must be one of {', '.join(get_args(Padding))}, got {padding!r}")
 

@@ -5,6 +5,7 @@ is known, becomes a `Spec`. `spellings` is the way back: every spelling of a spe
 """
 
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from math import isfinite
 from typing import TYPE_CHECKING, Literal, NamedTuple
@@ -148,14 +149,14 @@ def spellings(spec: "Spec", image_size: tuple[int, int]) -> dict[str, dict[str, 
     """
     (y, x), (h, w), (H, W) = (spec.y, spec.x), spec.size, image_size
     place: dict[str, dict[str, float] | None] = dict.fromkeys(("box", "u", "s", "d", "scale", "shift"))
-    if min(y.comb.step, x.comb.step) > 0:
+    with suppress(ParameterError):  # a comb that does not advance
         (y0, y1), (x0, x1) = y.comb.box(h), x.comb.box(w)
         place["box"] = {"x0": x0, "y0": y0, "x1": x1, "y1": y1}
     place["u"] = {"y": y.comb.first, "x": x.comb.first}
     place["d"] = {"y": y.comb.step, "x": x.comb.step}
     widths = {name: axis.kernel.s for name, axis in (("y", y), ("x", x)) if hasattr(axis.kernel, "s")}
     place["s"] = widths or None
-    if min(H, W) > 1:
+    with suppress(ParameterError):  # an axis of one pixel
         (scale_y, shift_y), (scale_x, shift_x) = y.comb.scale_shift(h, H), x.comb.scale_shift(w, W)
         place["scale"] = {"y": scale_y, "x": scale_x}
         place["shift"] = {"y": shift_y, "x": shift_x}

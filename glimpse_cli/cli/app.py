@@ -114,8 +114,7 @@ def root(
 ) -> None:
     """Look at a part of a picture the way an attention model does.
 
-    A glimpse is a fixed-size, sub-pixel crop by Gaussian attention or a spatial transformer, with a picture of what
-    was attended to.
+    A glimpse is a fixed-size, sub-pixel crop by Gaussian attention or a spatial transformer.
     """
 
 

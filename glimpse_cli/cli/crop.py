@@ -99,7 +99,7 @@ class Task:
 @command("crop")
 def crop(
     images: Annotated[
-        list[str], typer.Argument(metavar="IMAGE...", help="Picture files; - is stdin.", show_default=False)
+        list[str], typer.Argument(metavar="IMAGE", help="Picture files; - is stdin.", show_default=False)
     ],
     *,
     place: PlaceOptions,
