@@ -124,7 +124,7 @@ def load(data: bytes, name: str, frame: int, max_pixels: int) -> Loaded:
         PictureError: what the bytes themselves give away, or too many pixels.
         InputError: there is no such frame.
     """
-    decoder = strict.check(data, name)
+    decoder, end = strict.check(data, name)
     with _quiet() if decoder == "TIFF" else nullcontext():
         image, frames = _at_frame(data, decoder, name, frame, max_pixels)
         tags = getattr(image, "tag_v2", {})
@@ -132,9 +132,8 @@ def load(data: bytes, name: str, frame: int, max_pixels: int) -> Loaded:
             strict.check_tiff(tags, len(data), name)
         turned, bits = tags.get(_ORIENTATION, 1), _bits(data, decoder, tags)
         tiles = _other_bytes(image.tile) if bits == 16 and tags.get(_PLANES) != 2 and not frame else []
-        short = strict.without_end(data, name) if decoder == "JPEG" and not frame else None
-        if short:
-            image.fp = BytesIO(short)
+        if end and not frame:
+            image.fp = _Endless(data, end)
         image.load()  # once: after a failure a second load gives a black picture
         if decoder == "PNG" and frame == 0 and _may_be_short(image):
             strict.check_png_length(data, name)
@@ -161,6 +160,27 @@ def _at_frame(data: bytes, decoder: str, name: str, frame: int, max_pixels: int)
         image.seek(frame)
         _check_size(image.size, name, max_pixels)
     return image, frames
+
+
+class _Endless(BytesIO):
+    """A JPEG with a few zeros in place of its end marker.
+
+    At an end marker that comes too early a decoder makes up the missing rows and says nothing. Without one it
+    asks for more data if, and only if, rows are missing. The zeros are what it reads ahead: libjpeg-turbo fills
+    64 bits at a time.
+    """
+
+    def __init__(self, data: bytes, end: int) -> None:
+        super().__init__(data)  # shares the bytes
+        self._end = end
+        self._zeros = bytes(16)
+
+    def read(self, size: int | None = -1) -> bytes:
+        left = self._end - self.tell()
+        if left > 0:
+            return super().read(left if size is None or size < 0 else min(size, left))
+        zeros, self._zeros = self._zeros, b""
+        return zeros
 
 
 def _check_size(size: tuple[int, int], name: str, max_pixels: int) -> None:

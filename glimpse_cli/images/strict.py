@@ -7,7 +7,7 @@ a wrong checksum, a missing end, image data that is too short. No pixel is made 
 import re
 import struct
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal, NamedTuple
 
 from glimpse_cli.errors import PictureError, Reason
@@ -70,7 +70,14 @@ def format_of(data: bytes, name: str) -> str:
     raise PictureError(f"{name} is not an image of a known format", Reason.NOT_AN_IMAGE)
 
 
-def check(data: bytes, name: str) -> str:
+class Checked(NamedTuple):
+    """The decoder that may read the bytes, and where a JPEG of one scan has its end marker (else 0)."""
+
+    decoder: str
+    end: int
+
+
+def check(data: bytes, name: str) -> Checked:
     """`format_of`, and the format's own walk where it has one.
 
     Raises:
@@ -78,9 +85,7 @@ def check(data: bytes, name: str) -> str:
     """
     decoder = format_of(data, name)
     walk = _WALKS.get(decoder)
-    if walk:
-        walk(data, name)
-    return decoder
+    return Checked(decoder, (walk(data, name) if walk else 0) or 0)
 
 
 def bits_of(data: bytes, decoder: str) -> int:
@@ -216,43 +221,31 @@ def _png_length(header: PngHeader) -> int:
 _SOF = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # C4, C8, CC share the range and are no frames
 _LOSSLESS = frozenset({0xC3, 0xC5, 0xC6, 0xC7, 0xCB, 0xCD, 0xCE, 0xCF})  # or hierarchical
 _ONE_PASS = frozenset({0xC0, 0xC1})  # sequential, Huffman
-_READ_AHEAD = 16  # bytes: libjpeg-turbo fills 64 bits at a time
+_SOS, _EOI = 0xDA, 0xD9
 # In entropy-coded data FF is followed by 00 (a stuffed byte), D0..D7 (a restart) or FF (fill).
 _MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 
 
-def check_jpeg(data: bytes, name: str) -> None:
+def check_jpeg(data: bytes, name: str) -> int:
     """Walk a JPEG's markers to its end: a frame that can be decoded, a scan, and an end marker.
+
+    Returns:
+        Where the end marker stands if one Huffman-coded scan holds the picture, else 0.
 
     Raises:
         PictureError: TRUNCATED, CORRUPT, or UNSUPPORTED (lossless, hierarchical, 12 bits).
     """
-    framed = scanned = False
+    frame = scans = 0
     for marker, start, length in _segments(data, name):
+        if marker == _EOI:
+            if not frame or not scans:
+                break
+            return start if scans == 1 and frame in _ONE_PASS else 0
         if marker in _SOF:
-            framed = True
+            frame = marker
             _check_frame(marker, data[start : start + length], name)
-        scanned |= marker == 0xDA
-    if not framed or not scanned:
-        raise PictureError(f"{name} is corrupt", why=f"the JPEG has no {'scan' if framed else 'frame'}")
-
-
-def without_end(data: bytes, name: str) -> bytes | None:
-    """A JPEG of one Huffman-coded scan with a few zeros in place of its end marker; None for other JPEGs.
-
-    At an end marker that comes too early a decoder makes up the missing rows and says nothing. Without one it
-    asks for more data if, and only if, rows are missing. The zeros are what it reads ahead.
-    """
-    scans = frame = 0
-    end = len(data)
-    for marker, start, length in _segments(data, name):
-        frame = marker if marker in _SOF else frame
-        scans += marker == 0xDA
-        end = start + length
-    last = _MARKER.search(data, end)
-    if scans != 1 or frame not in _ONE_PASS or last is None:
-        return None
-    return data[: last.start()] + bytes(_READ_AHEAD)
+        scans += marker == _SOS
+    raise PictureError(f"{name} is corrupt", why=f"the JPEG has no {'scan' if frame else 'frame'}")
 
 
 def _check_frame(marker: int, body: bytes, name: str) -> None:
@@ -264,14 +257,15 @@ def _check_frame(marker: int, body: bytes, name: str) -> None:
 
 
 def _segments(data: bytes, name: str) -> Iterator[tuple[int, int, int]]:
-    """(marker, start of the body, its length) of every segment up to the end marker, EOI."""
+    """(marker, start of the body, its length) of every segment; last the end marker and where it stands."""
     at = 2
     while True:
         found = _MARKER.search(data, at)
         if not found:
             raise PictureError(f"{name} is truncated", Reason.TRUNCATED, why="the JPEG has no end marker")
         marker, at = data[found.start() + 1], found.end()
-        if marker == 0xD9:
+        if marker == _EOI:
+            yield marker, found.start(), 0
             return
         if marker in (0x01, 0xD8):  # these stand alone
             continue
@@ -370,4 +364,10 @@ def _require_length(expected: int, length: int, name: str) -> None:
         raise PictureError(f"{name} is truncated", Reason.TRUNCATED, why=f"{length} of {expected} bytes")
 
 
-_WALKS = {"PNG": check_png, "JPEG": check_jpeg, "WEBP": check_riff, "AVIF": check_boxes, "TIFF": check_tiff_start}
+_WALKS: dict[str, Callable[[bytes, str], int | None]] = {
+    "PNG": check_png,
+    "JPEG": check_jpeg,
+    "WEBP": check_riff,
+    "AVIF": check_boxes,
+    "TIFF": check_tiff_start,
+}
