@@ -39,15 +39,17 @@ def read_bytes(path: str | Path, max_bytes: int = MAX_BYTES) -> bytes:
         descriptor = os.open(path, _READ)
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         raise InputError(f"cannot open {shown(path)}", why=_reason(error)) from error
-    with os.fdopen(descriptor, "rb", buffering=0) as file:
+    try:
         found = os.fstat(descriptor)
         if not stat.S_ISREG(found.st_mode):
             raise InputError(f"{shown(path)} is {_kind(found.st_mode)}, not a regular file", hint=_hint(found.st_mode))
-        try:
+        with os.fdopen(descriptor, "rb", buffering=0, closefd=False) as file:
             # Asking for the size it has spares the copies of a growing buffer; one byte more sees it grow.
             return _bounded(file, shown(path), max_bytes, first=found.st_size + 1)
-        except OSError as error:
-            raise InputError(f"cannot read {shown(path)}", why=_reason(error)) from error
+    except OSError as error:
+        raise InputError(f"cannot read {shown(path)}", why=_reason(error)) from error
+    finally:
+        os.close(descriptor)
 
 
 def read_stream(stream: BinaryIO, name: str, max_bytes: int = MAX_BYTES) -> bytes:
