@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from PIL import ImageFont, features
 
 from glimpse_cli import paper
-from glimpse_cli.draw import contact_sheet, outlined
+from glimpse_cli.draw import DAY, contact_sheet, outlined
 from glimpse_cli.outline import GREEN
-from glimpse_cli.panel import CELL, GUTTER, HEAD, INPUT, MARGIN, PanelRow, Window, panel, zoomed
+from glimpse_cli.panel import CELL, GUTTER, HEAD, INPUT, LEAD, MARGIN, PanelRow, Window, panel, zoomed
 
 LEFT = MARGIN + INPUT + GUTTER  # of the first method's column
 TOP = MARGIN + HEAD  # of the glimpses
@@ -123,6 +123,25 @@ def test_the_input_stands_on_the_left_with_its_box_in_green():
     times = (INPUT - 6) // 131
     assert (cols.min(), cols.max() + 1) == (MARGIN + 30 * times - 1, MARGIN + 60 * times + 1)
     assert (rows.min(), rows.max() + 1) == (TOP + 20 * times - 1, TOP + 50 * times + 1)
+
+
+def test_a_mask_shows_the_attention_of_its_window():
+    size, box = (90, 131), (60, 20, 90, 50)
+    rows, cols = zoomed(size, box, (31, 40), 2)
+    methods = []
+    for first in (62, 69):
+        ax = np.zeros(131)
+        ax[first : first + 10] = 1
+        methods.append(PanelRow("stn", "", noise(31, 40), np.ones(90), ax))
+    window = Window(np.zeros((len(rows), len(cols), 3), np.uint8), rows, cols)
+    page = panel(np.zeros((90, 131, 3), np.uint8), size, box, window, methods)
+    above = (page[TOP + 31 * (CELL // 40) + LEAD + 5] == DAY.mean).all(axis=1)  # a line through both profiles above
+    column = LEFT + 40 * (CELL // 40) + GUTTER
+    one, two = np.nonzero(above[:column])[0] - LEFT, np.nonzero(above[column:])[0]
+    times = len(one) // 10
+    assert times == CELL * 9 // 10 // len(cols)
+    assert (np.diff(one) == 1).all()
+    assert (two == one + 7 * times).all()
 
 
 def test_uint8_glimpses_and_floats_give_the_same_page():
