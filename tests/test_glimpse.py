@@ -1,12 +1,12 @@
 """Glimpses against plain loops, torch and Pillow; never square, never centred."""
 
 import numpy as np
-import oracle
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+import oracle
 from glimpse_cli.banks import Axis
 from glimpse_cli.combs import Box, Comb
 from glimpse_cli.errors import ParameterError

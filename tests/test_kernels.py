@@ -3,11 +3,11 @@
 import math
 
 import numpy as np
-import oracle
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import oracle
 from glimpse_cli.banks import Axis
 from glimpse_cli.combs import Comb
 from glimpse_cli.errors import ParameterError

@@ -5,7 +5,6 @@ fields: ``command`` shows them to Typer one by one and hands them over together.
 """
 
 import inspect
-import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
@@ -67,9 +66,7 @@ def _errors_explained(debug: Callable[[], bool]) -> Iterator[None]:
     try:
         yield
     except GlimpseError as error:
-        if debug():
-            talk.note(traceback.format_exc())
-        talk.explain(error)
+        talk.explain(error, trace=debug())
         raise typer.Exit(error.exit_code) from error
     except typer.TyperException as error:  # the parser's own: an unknown option, a missing argument
         message = error.format_message() if hasattr(error, "format_message") else ""

@@ -124,7 +124,7 @@ def crop(
         try:
             failed += _crop(image, some, task)
         except GlimpseError as error:
-            talk.explain(error)
+            talk.explain(error, trace=said.debug)
             failed += len(looks)
     if failed:
         raise typer.Exit(FINISHED_WITH_FAILURES if failed < len(images) * len(looks) else 1)
@@ -140,7 +140,7 @@ def _crop(image: str, targets: Sequence[Target], task: Task) -> int:
     failed = 0
     for sight, target in zip(loaded.sights, targets, strict=True):
         if isinstance(sight, GlimpseError):
-            talk.explain(sight)
+            talk.explain(sight, trace=task.said.debug)
             failed += 1
             continue
         glimpse = items.compute(loaded, sight, task.device.contract)

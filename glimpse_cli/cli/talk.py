@@ -2,6 +2,7 @@
 
 import os
 import sys
+import traceback
 from typing import Any
 
 import typer
@@ -19,8 +20,10 @@ def warn(text: str) -> None:
     _tell("warning", "yellow", text)
 
 
-def explain(error: GlimpseError) -> None:
-    """An error on stderr: what, why, what to try; a line each."""
+def explain(error: GlimpseError, *, trace: bool = False) -> None:
+    """An error on stderr: what, why, what to try; a line each. ``trace`` puts its traceback before them."""
+    if trace:
+        note("".join(traceback.format_exception(error)))
     _tell("error", "red", error.what)
     if error.why:
         _tell("why", None, error.why)

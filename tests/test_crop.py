@@ -1,0 +1,338 @@
+"""`glimpse crop` as its users see it: files, lines, documents, exit codes."""
+
+import io
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from glimpse_cli.cli.app import app
+from glimpse_cli.glimpse import extract, mask
+from glimpse_cli.places import BoxPlace, CombPlace, GridPlace, Look, Pair
+from pictures import png
+
+RNG = np.random.default_rng(3)
+PHOTO = RNG.integers(0, 256, (43, 71, 3)).astype(np.uint8)
+BOX = ["--box", "5.5,-3,40,30"]
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("photo.png").write_bytes(png(PHOTO))
+    Path("grey.png").write_bytes(png(PHOTO[:, :, 0]))
+    return tmp_path
+
+
+def run(*args, **kwargs):
+    return CliRunner().invoke(app, ["crop", *map(str, args)], **kwargs)
+
+
+def files():
+    return sorted(str(path) for path in Path().rglob("*") if path.is_file())
+
+
+def refused(result, code, *words):
+    """One error of at most three lines, the right code, and nothing written."""
+    assert result.exit_code == code, result.output
+    lines = result.stderr.splitlines()
+    assert 1 <= len(lines) <= 3, lines
+    assert lines[0].startswith("error: ")
+    assert all(line.startswith(("why: ", "try: ")) for line in lines[1:])
+    for word in words:
+        assert word in result.stderr
+    assert result.stdout == ""
+    return True
+
+
+def test_a_glimpse_and_its_mask_are_written_and_named_a_line_each():
+    result = run("photo.png", *BOX)
+    assert result.exit_code == 0
+    assert result.stdout.splitlines() == ["photo.glimpse.png", "photo.mask.png"]
+    assert files() == ["grey.png", "photo.glimpse.png", "photo.mask.png", "photo.png"]
+    with Image.open("photo.glimpse.png") as glimpse, Image.open("photo.mask.png") as attended:
+        assert glimpse.size == (64, 64)
+        assert max(attended.size) <= 1024
+
+
+@pytest.mark.parametrize(
+    ("args", "look"),
+    [
+        (BOX, Look(BoxPlace((5.5, -3, 40, 30)), (7, 9))),
+        (["--box", "5.5,-3,34.5,33", "--box-format", "xywh"], Look(BoxPlace((5.5, -3, 40, 30)), (7, 9))),
+        (
+            ["--box", ".1,.2,.8,.9", "--normalized", "--margin", ".2"],
+            Look(BoxPlace((0.1, 0.2, 0.8, 0.9), normalized=True, margin=0.2), (7, 9)),
+        ),
+        ([*BOX, "--keep-aspect"], Look(BoxPlace((5.5, -3, 40, 30), keep_aspect=True), (7, 9))),
+        (["-u", "-3,4"], Look(CombPlace(Pair(-3, 4), Pair(1, 1)), (7, 9))),
+        (
+            ["-u", "x=60,y=2", "-d", "-1e0,2.5", "-s", "1"],
+            Look(CombPlace(Pair(2, 60), Pair(-1, 2.5)), (7, 9), s=Pair(1, 1)),
+        ),
+        (["--scale", ".4", "--shift", "-0.1,.2"], Look(GridPlace(Pair(0.4, 0.4), Pair(-0.1, 0.2)), (7, 9))),
+        (
+            ["--scale", "-1.4,.3", "--shift", "0", "--padding", "reflection"],
+            Look(GridPlace(Pair(-1.4, 0.3), Pair(0, 0)), (7, 9), padding="reflection"),
+        ),
+        ([*BOX, "--method", "stn"], Look(BoxPlace((5.5, -3, 40, 30)), (7, 9), "stn")),
+        ([*BOX, "--method", "hard", "--padding", "zeros"], Look(BoxPlace((5.5, -3, 40, 30)), (7, 9), "hard", "zeros")),
+        ([*BOX, "--padding", "zeros"], Look(BoxPlace((5.5, -3, 40, 30)), (7, 9), padding="zeros")),
+        (
+            ["--scale", ".4", "--shift", ".1", "--method", "gaussian", "-s", "2,1"],
+            Look(GridPlace(Pair(0.4, 0.4), Pair(0.1, 0.1)), (7, 9), "gaussian", s=Pair(2, 1)),
+        ),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize(("name", "array"), [("photo.png", PHOTO), ("grey.png", PHOTO[:, :, 0])])
+def test_npy_holds_the_numbers_of_every_place_and_method(args, look, name, array):
+    result = run(name, *args, "--size", "9x7", "-o", "out.npy", "--mask-format", "npy")
+    assert result.exit_code == 0, result.stderr
+    spec = look.spec((43, 71))
+    glimpse, attention = np.load("out.npy"), np.load("out.mask.npy")
+    assert glimpse.dtype == attention.dtype == np.float32
+    np.testing.assert_allclose(glimpse, extract(array, spec), atol=2e-6)
+    np.testing.assert_allclose(attention, mask((43, 71), spec), atol=1e-6)
+
+
+@pytest.mark.parametrize("method", ["hard", "stn"])
+def test_an_integer_box_at_its_own_size_is_the_plain_crop(method):
+    run("photo.png", "--box", "7,3,29,40", "--size", "22x37", "--method", method, "-o", "cut.png", "--no-mask")
+    with Image.open("cut.png") as cut:
+        np.testing.assert_array_equal(np.asarray(cut), PHOTO[3:40, 7:29])
+
+
+def test_json_shows_every_spelling_and_feeding_one_back_gives_the_same_glimpse():
+    first = json.loads(run("photo.png", *BOX, "--size", "9x7", "-o", "a.npy", "--json").stdout)
+    assert list(first["place"]) == ["box", "u", "s", "d", "scale", "shift"]
+    assert first["input_size"] == {"width": 71, "height": 43}
+    assert first["size"] == {"width": 9, "height": 7}
+    assert first["files"] == {"glimpse": "a.npy", "mask": "a.mask.png"}
+    assert (first["method"], first["padding"], first["device"]) == ("gaussian", "border", "cpu")
+    assert (first["orientation"], first["frames"], first["warnings"]) == (1, 1, [])
+    assert 0.8 < first["coverage"] < 1
+    place = {name: ",".join(f"{key}={value!r}" for key, value in axes.items()) for name, axes in first["place"].items()}
+    box = ",".join(repr(value) for value in first["place"]["box"].values())
+    same = ["--method", "gaussian", "--padding", "border", "-s", place["s"], "--size", "9x7", "--no-mask"]
+    for number, spelled in enumerate(
+        (["--box", box], ["-u", place["u"], "-d", place["d"]], ["--scale", place["scale"], "--shift", place["shift"]])
+    ):
+        assert run("photo.png", *spelled, *same, "-o", f"{number}.npy").exit_code == 0
+        np.testing.assert_allclose(np.load(f"{number}.npy"), np.load("a.npy"), atol=1e-6)
+
+
+def test_several_boxes_are_numbered_from_one():
+    result = run("photo.png", *BOX, "--box", "1,2,3,4", "--no-mask")
+    assert result.stdout.splitlines() == ["photo.1.glimpse.png", "photo.2.glimpse.png"]
+    assert run("photo.png", *BOX, "--box", "1,2,3,4", "-o", "eye.webp").stdout.splitlines() == [
+        "eye.1.webp", "eye.1.mask.png", "eye.2.webp", "eye.2.mask.png",
+    ]  # fmt: skip
+
+
+def test_several_pictures_go_to_a_folder_and_one_bad_one_stops_no_other():
+    Path("bad.jpg").write_bytes(b"no picture")
+    result = run("photo.png", "bad.jpg", "grey.png", *BOX, "-o", "out/", "--no-mask")
+    assert result.exit_code == 3
+    assert result.stdout.splitlines() == ["out/photo.glimpse.png", "out/grey.glimpse.png"]
+    assert "error: bad.jpg" in result.stderr
+    refused(run("bad.jpg", *BOX), 1, "bad.jpg")
+
+
+def test_stdin_and_stdout_are_pipes():
+    result = run("-", *BOX, "-o", "-", "--size", "9x7", input=png(PHOTO))
+    assert result.exit_code == 0
+    with Image.open(io.BytesIO(result.stdout_bytes)) as glimpse:
+        assert glimpse.size == (9, 7)
+    assert run("-", *BOX, input=png(PHOTO)).stdout.splitlines() == ["stdin.glimpse.png", "stdin.mask.png"]
+    result = run("photo.png", *BOX, "-o", "-", "--format", "npy", "--size", "9x7")
+    assert np.load(io.BytesIO(result.stdout_bytes)).shape == (7, 9, 3)
+
+
+@pytest.mark.parametrize(("form", "kind"), [("png", "PNG"), ("jpg", "JPEG"), ("webp", "WEBP"), ("tiff", "TIFF")])
+def test_every_format_is_written_as_such(form, kind):
+    assert run("photo.png", *BOX, "--format", form, "--no-mask").exit_code == 0
+    with Image.open(f"photo.glimpse.{form}") as glimpse:
+        assert glimpse.format == kind
+    assert run("photo.png", *BOX, "-o", f"named.{form}", "--no-mask").exit_code == 0
+    with Image.open(f"named.{form}") as glimpse:
+        assert glimpse.format == kind
+
+
+def test_quality_is_heard():
+    sizes = []
+    for quality in (5, 95):
+        run("photo.png", *BOX, "-o", f"{quality}.jpg", "--quality", quality, "--no-mask")
+        sizes.append(Path(f"{quality}.jpg").stat().st_size)
+    assert sizes[0] < sizes[1] / 2
+
+
+def test_a_dry_run_tells_all_and_writes_nothing():
+    before = files()
+    result = run("photo.png", *BOX, "--dry-run", "--json", "-o", "new/")
+    assert json.loads(result.stdout)["place"]["box"]["x0"] == 5.5
+    assert run("photo.png", *BOX, "--dry-run").stdout.splitlines() == ["photo.glimpse.png", "photo.mask.png"]
+    assert files() == before
+    assert not Path("new").exists()
+
+
+def test_what_exists_is_kept_unless_forced():
+    Path("photo.mask.png").write_text("mine", encoding="utf-8")
+    refused(run("photo.png", *BOX), 1, "photo.mask.png exists", "--force")
+    assert Path("photo.mask.png").read_text(encoding="utf-8") == "mine"
+    assert not Path("photo.glimpse.png").exists()
+    assert run("photo.png", *BOX, "--force").exit_code == 0
+
+
+@pytest.mark.parametrize("force", [[], ["--force"]])
+def test_an_output_that_is_an_input_is_refused_whatever_its_name(force):
+    Path("link.png").symlink_to("photo.png")
+    before = Path("photo.png").read_bytes()
+    refused(run("photo.png", *BOX, "-o", "link.png", *force), 2, "input")
+    refused(run("photo.png", *BOX, "-o", "photo.png", *force), 2, "input")
+    assert Path("photo.png").read_bytes() == before
+
+
+def test_names_that_collide_are_found_before_anything_is_started():
+    Path("other").mkdir()
+    Path("other/photo.jpg").write_bytes(png(PHOTO))
+    before = files()
+    refused(run("photo.png", "other/photo.jpg", *BOX), 2, "photo.glimpse.png")
+    assert files() == before
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "words"),
+    [
+        ([], 2, ["exactly one place", "--box"]),
+        ([*BOX, "-u", "3"], 2, ["--box and -u"]),
+        (["-u", "3", "--scale", "1"], 2, ["-u and --scale/--shift"]),
+        (["-d", "3"], 2, ["-u"]),
+        ([*BOX, "-d", "3"], 2, ["-u"]),
+        (["--scale", "1"], 2, ["--shift is missing"]),
+        (["--shift", "1"], 2, ["--scale is missing"]),
+        (["-u", "3", "--margin", "1"], 2, ["--margin goes with --box"]),
+        ([*BOX, "-s", "0"], 2, ["s must be above 0 px"]),
+        ([*BOX, "-s", "-1"], 2, ["s must be above 0 px"]),
+        ([*BOX, "-s", "nan"], 2, ["not a number"]),
+        (["-u", "inf"], 2, ["not a number"]),
+        (["-u", "1_0"], 2, ["not a number"]),
+        (["-u", "-s", "1"], 2, []),
+        (["-u", "3", "-s", "0,5"], 2, ["s_y = 0", "0.5"]),
+        ([*BOX, "--method", "stn", "-s", "1"], 2, ["gaussian"]),
+        (["-u", "1,2,3"], 2, ["3 values"]),
+        (["--box", "9,5,3,30"], 2, ["x1 must be above"]),
+        (["--box", "3,5,9"], 2, ["four numbers"]),
+        ([*BOX, "--box-format", "yxyx"], 2, ["xyxy, xywh, cxcywh"]),
+        ([*BOX, "--margin", "-1"], 2, ["0 or above"]),
+        ([*BOX, "--size", "0"], 2, ["1 or more"]),
+        ([*BOX, "--size", "100000x100000"], 2, ["too large"]),
+        ([*BOX, "--padding", "reflection"], 2, ["reflection"]),
+        ([*BOX, "--method", "cubic"], 2, ["gaussian, stn, hard"]),
+        ([*BOX, "--device", "tpu"], 2, ["cuda"]),
+        ([*BOX, "-o", "out.bmp"], 2, ["unknown format", "png"]),
+        ([*BOX, "-o", "out"], 2, ["suffix"]),
+        ([*BOX, "-o", "out.png", "--format", "jpg"], 2, ["two formats"]),
+        ([*BOX, "--format", "gif"], 2, ["unknown format"]),
+        ([*BOX, "--quality", "50"], 2, ["jpg and webp"]),
+        ([*BOX, "--quality", "101", "--format", "jpg"], 2, ["1 to 100"]),
+        ([*BOX, "--mask-format", "jpg"], 2, ["png, npy"]),
+        ([*BOX, "-o", "-", "--json"], 2, ["--json"]),
+        ([*BOX, *BOX, "-o", "-"], 2, ["one glimpse"]),
+        ([*BOX, "--frame", "-1"], 2, ["--frame"]),
+        ([*BOX, "--frame", "3"], 1, ["frame"]),
+        ([*BOX, "--max-pixels", "100"], 1, ["pixels"]),
+        ([*BOX, "--bogus"], 2, ["--bogus", "--help"]),
+        ([*BOX, "-o", "missing/eye.png"], 1, ["missing"]),
+    ],
+)
+def test_bad_input_is_one_error(args, code, words):
+    before = files()
+    assert refused(run("photo.png", *args), code, *words)
+    assert files() == before
+
+
+def test_a_gpu_that_is_not_there_is_one_error():
+    torch = pytest.importorskip("torch")
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU here")
+    refused(run("photo.png", *BOX, "--device", "cuda"), 1, "cuda", "--device cpu")
+
+
+def test_without_torch_cuda_says_how_to_get_it():
+    code = (
+        "import sys; sys.modules['torch'] = None; import importlib.util as u; f = u.find_spec;"
+        "u.find_spec = lambda n, *a: None if n == 'torch' else f(n, *a);"
+        "from glimpse_cli.cli.app import app; app(['crop', 'photo.png', '--box', '1,2,9,8', '--device', 'cuda'])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "pip install" in done.stderr
+
+
+@pytest.mark.parametrize("name", ["missing.png", ".", "empty.png", "text.jpg", "cut.png", "pipe"])
+def test_what_is_no_picture_is_one_error(name):
+    Path("empty.png").write_bytes(b"")
+    Path("text.jpg").write_text("a picture of a cat", encoding="utf-8")
+    Path("cut.png").write_bytes(png(PHOTO)[:-300])
+    os.mkfifo("pipe")
+    before = [name for name in files() if name != "pipe"]
+    assert refused(run(name, *BOX, "-o", "out.png"), 1)
+    assert [name for name in files() if name != "pipe"] == before
+
+
+def test_several_pictures_do_not_go_into_one_file():
+    refused(run("photo.png", "grey.png", *BOX, "-o", "out.png"), 2, "folder")
+    refused(run("photo.png", "grey.png", *BOX, "-o", "photo.png"), 2, "folder")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root writes everywhere")
+def test_an_unwritable_folder_is_one_error():
+    Path("locked").mkdir(mode=0o500)
+    refused(run("photo.png", *BOX, "-o", "locked/eye.png"), 1, "locked")
+
+
+@pytest.mark.parametrize(
+    "name", ["a\nb.png", "a\x1b[31mb.png", "[red]b.png", "a b\u202e.png", "-dash.png", "b\udcff.png"]
+)
+def test_hostile_names_work_and_are_shown_escaped(name):
+    Path(name).write_bytes(png(PHOTO))
+    result = run(*BOX, "--no-mask", "--", name)
+    assert result.exit_code == 0, result.stderr
+    assert len(result.stdout.splitlines()) == 1
+    assert result.stdout.strip().isprintable()
+    assert json.loads(run(*BOX, "--no-mask", "--force", "--json", "--", name).stdout)["input"] == name
+
+
+def test_warnings_go_to_stderr_and_quiet_silences_them():
+    args = ("photo.png", "--box", "0,0,71,43", "--size", "5x4", "--method", "stn", "--no-mask")
+    assert "warning: photo.png: d_y is 10.8" in run(*args).stderr
+    assert run(*args, "--force", "--quiet").stderr == ""
+    assert "stn on cpu" in run(*args, "--force", "--verbose").stderr
+
+
+def test_debug_shows_the_traceback_too():
+    assert "Traceback" in run("missing.png", *BOX, "--debug").stderr
+    assert "Traceback" not in run("missing.png", *BOX).stderr
+
+
+def test_the_cpu_never_loads_torch_and_help_loads_no_numpy():
+    code = "import sys\ntry:\n from glimpse_cli.__main__ import main; main()\nfinally: print(*sys.modules)"
+    for args, absent in (
+        (["crop", "photo.png", *BOX], {"torch", "pydantic", "rich", "pebble"}),
+        (["--help"], {"torch", "numpy", "PIL"}),
+        (["crop", "--help"], {"torch", "numpy", "PIL"}),
+    ):
+        done = subprocess.run([sys.executable, "-c", code, *args], capture_output=True, text=True, check=True)
+        assert not absent & set(done.stdout.split()), args
+
+
+def test_version_and_help_answer():
+    assert CliRunner().invoke(app, ["--version"]).stdout.startswith("glimpse 0")
+    for args in (["-h"], ["crop", "-h"], []):
+        assert "Usage: " in CliRunner().invoke(app, args).output
