@@ -48,6 +48,7 @@ THINNEST = 24  # pixels, the short side of a picture as it is shown: 1 x 1000 mu
 LINE_2 = 280  # pixels of the canvas from which on lines are two pixels wide
 OUTSIDE = 3  # pixels around an outlined picture, for the outline of all of it
 COARSE = 12  # pixels of a square from which on the squares are ruled
+FINE = 8  # parts of a display pixel that attention is averaged from at most
 SOFT = 0.8  # of a display pixel: the width of the bell under which teeth too fine to be shown melt
 
 
@@ -154,7 +155,7 @@ def contact_sheet(
 
     Args:
         glimpses: uint8 (h, w) or (h, w, C), of any sizes; one or more.
-        names: one each; control characters are no business of this sheet. Long ones lose their middle.
+        names: one each, escaped already; a long one loses its middle.
         columns: by default as many as make a page a little wider than high.
         cell: pixels of a glimpse's long side: small ones are enlarged with their pixels as squares, large ones reduced.
 
@@ -243,6 +244,10 @@ def _means(sums: Curve, shown: int) -> Curve:
     N = len(sums)
     if shown >= N:
         return np.asarray(sums[np.arange(shown) * N // shown])
+    if FINE * shown < N:  # an axis of 100 million pixels must not become a bank of as many weights
+        edges = np.arange(FINE * shown) * N // (FINE * shown)
+        sums = np.add.reduceat(sums, edges) / np.diff(edges, append=N)
+    N = len(sums)
     bank = Axis(Comb.from_box(0, N, shown), Gaussian(SOFT * N / shown)).bank(shown, N, np.float32)
     pixels = bank.first[:, None] + np.arange(bank.weights.shape[1])
     means: Curve = np.einsum("ij,ij->i", bank.weights, sums[pixels])

@@ -131,15 +131,14 @@ def panel(
         _set_words(page, (MARGIN + tops[2], MARGIN), "difference", f"to {rows[0].label}")
         _set_scale(page, MARGIN + tops[2] + HEAD, reach, max(float(np.abs(each).max()) for each in differences))
     for k, row in enumerate(rows):
-        top, left = MARGIN + k // abreast * tops[-1], MARGIN + INPUT + GUTTER + k % abreast * (cell + GUTTER)
-        _set_words(page, (top, left), row.label, row.note, cell)
+        at = MARGIN + k // abreast * tops[-1], MARGIN + INPUT + GUTTER + k % abreast * (cell + GUTTER)
+        _set_words(page, at, row.label, row.note, cell)
         for band, below in zip(bands, tops, strict=False):
-            page.set_picture(band[k], (top + below, left))
-            if band is not masks:
-                page.set_hairline(band[k].shape[:2], (top + below, left))
+            page.set_picture(band[k], (at[0] + below, at[1]))
+            if band is not masks:  # these have their own ground
+                page.set_hairline(band[k].shape[:2], (at[0] + below, at[1]))
     if len(rows) > 1:
-        middle = MARGIN + tops[2] + heats[0].shape[0] // 2, MARGIN + INPUT + GUTTER + heats[0].shape[1] // 2
-        page.set_text("reference", (middle[0] - NOTE // 2, middle[1]), NOTE, QUIET, anchor="m")
+        _set_reference(page, (MARGIN + tops[2], MARGIN + INPUT + GUTTER), heats[0].shape)
     return page.pixels
 
 
@@ -174,7 +173,10 @@ def _difference(row: PanelRow, first: PanelRow) -> NDArray[np.float32]:
 
 
 def _unit(glimpse: NDArray[Any]) -> NDArray[np.float32]:
-    return glimpse.astype(np.float32) / np.float32(255 if glimpse.dtype == np.uint8 else 1)
+    """Values as the page shows them, with nothing that is not a number."""
+    peak = 255 if glimpse.dtype == np.uint8 else 1
+    values: NDArray[np.float32] = np.nan_to_num(glimpse.astype(np.float32) / np.float32(peak))
+    return values
 
 
 def _reach(differences: Sequence[NDArray[np.float32]]) -> float:
@@ -248,3 +250,8 @@ def _set_scale(page: Page, top: int, reach: float, largest: float) -> None:
     for place, text, anchor in ((0, f"-{reach:.2g}", "l"), (0.5, "0", "m"), (1, f"+{reach:.2g}", "r")):
         page.set_text(text, (top + BAR + 5, round(MARGIN + place * length)), NOTE, QUIET, anchor=anchor)
     page.set_text(f"largest {largest:.2g}", (top + BAR + 5 + paper.line_height(NOTE), MARGIN), NOTE, QUIET)
+
+
+def _set_reference(page: Page, at: tuple[int, int], shape: tuple[int, ...]) -> None:
+    """In the place of the first method's difference to itself."""
+    page.set_text("reference", (at[0] + (shape[0] - NOTE) // 2, at[1] + shape[1] // 2), NOTE, QUIET, anchor="m")

@@ -188,6 +188,17 @@ def test_teeth_too_fine_to_be_shown_melt_into_an_even_tone_without_moire():
         assert np.ptp(smooth) < 6
 
 
+def test_an_axis_of_millions_of_pixels_is_averaged_in_little_memory():
+    ax = np.zeros(20_000_000)
+    ax[5_000_000:12_000_000] = 0.5
+    figure = mask_figure(np.full((1, 950, 3), 200, np.uint8), (1, 20_000_000), np.ones(1), ax)
+    row = figure[START + 5, START:-MARGIN, 0]
+    lit = np.nonzero(row > 199)[0]
+    assert abs(lit.min() - 950 / 4) < 4
+    assert abs(lit.max() - 950 * 0.6) < 4
+    assert (np.diff(lit) == 1).all()
+
+
 def test_teeth_that_can_be_shown_are_seen_apart():
     size = (300, 451)
     ax = Axis(Comb(20, 8), Hat()).bank(40, 451).column_sums(451)
@@ -204,6 +215,12 @@ def test_samples_that_all_repeat_an_edge_pixel_do_not_leave_the_others_in_the_da
     assert shown[100, 0] == 200
     assert shown[100, 40] > (fogged([200])[0] + 200) / 2
     assert shown[100, 150] < 120
+
+
+@pytest.mark.parametrize("box", [(-1e300, 10, np.inf, 20), (1e300, 1e300, 1e301, 1e301), (200, 30, 200, 90)])
+def test_boxes_without_end_and_without_width_are_drawn_as_far_as_can_be(box):
+    figure = mask_figure(noise(401, 430), (401, 430), np.ones(401), np.ones(430), box)
+    assert (figure == GREEN).all(axis=2).any()
 
 
 def test_nothing_attended_to_is_fog_everywhere_and_empty_strips():
