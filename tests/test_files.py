@@ -29,7 +29,7 @@ def test_a_file_is_read_whole_through_a_link_and_by_any_name(tmp_path):
         "plain",
         "new\nline",
         "-dash",
-        "[b]x[/b]",
+        "[b]x",
         "\x1b[31m",
         "ü.jpg",
         os.fsdecode(b"\xff\xfe.jpg"),
