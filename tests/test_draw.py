@@ -1,5 +1,8 @@
 """What is drawn is where it is said to be: geometry and brightness against the numbers that went in."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -7,9 +10,9 @@ from hypothesis import strategies as st
 
 from glimpse_cli.banks import Axis
 from glimpse_cli.combs import Comb
-from glimpse_cli.draw import CLEAR, FOG, LONGEST, NIGHT, PREVIEW, mask_figure
+from glimpse_cli.draw.masks import CLEAR, FOG, LONGEST, NIGHT, PREVIEW, mask_figure
+from glimpse_cli.draw.outlines import GREEN, GROUND, Rect, draw_outline
 from glimpse_cli.kernels import Gaussian, Hat, Nearest
-from glimpse_cli.outline import GREEN, GROUND, Rect, draw_outline
 
 MARGIN, STRIP, GAP = 12, 44, 6  # of a figure at its full length
 START = MARGIN + STRIP + GAP  # where the view begins, on both axes
@@ -286,3 +289,15 @@ def test_an_outline_is_cased_in_dark_on_both_sides():
     assert (canvas[30, 18:20] == GREEN).all()
     assert canvas[30, 20, 0] < 120
     assert canvas[30, 21, 0] == 255
+
+
+# --- the room ---
+
+
+def test_who_draws_a_mask_loads_no_typeface_and_the_rest_is_there_when_asked_for():
+    code = (
+        "import sys; from glimpse_cli import draw; draw.mask_figure; assert 'PIL.ImageFont' not in sys.modules;"
+        "[getattr(draw, name) for name in draw.__all__]; assert 'PIL.ImageFont' in sys.modules;"
+        "assert not hasattr(draw, 'no')"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

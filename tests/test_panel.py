@@ -6,10 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import ImageFont, features
 
-from glimpse_cli import paper
-from glimpse_cli.draw import DAY, contact_sheet, outlined
-from glimpse_cli.outline import GREEN
-from glimpse_cli.panel import CELL, GUTTER, HEAD, INPUT, LEAD, MARGIN, PanelRow, Window, panel, zoomed
+from glimpse_cli.draw import PanelRow, Window, contact_sheet, outlined, panel, paper, zoomed
+from glimpse_cli.draw.masks import DAY
+from glimpse_cli.draw.outlines import GREEN
+from glimpse_cli.draw.panels import CELL, GUTTER, HEAD, INPUT, LEAD, MARGIN
 
 LEFT = MARGIN + INPUT + GUTTER  # of the first method's column
 TOP = MARGIN + HEAD  # of the glimpses

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont, features
 
-from glimpse_cli.outline import Colour, Pixels
+from glimpse_cli.draw.outlines import Colour, Pixels
 
 WHITE: Colour = (255, 255, 255)
 INK: Colour = (30, 32, 36)

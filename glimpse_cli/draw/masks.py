@@ -1,9 +1,5 @@
-"""Arrays become pictures for people: what a glimpse attended to, and many glimpses on one sheet.
+"""The picture of a mask: in fog but for what a glimpse attends to, a profile on each axis, the box in green."""
 
-Every picture here is a uint8 (h, w, 3) array in sRGB; reading and writing files is the business of `images`.
-"""
-
-from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil
 
@@ -13,8 +9,8 @@ from PIL import Image
 
 from glimpse_cli.banks import Axis
 from glimpse_cli.combs import Comb
+from glimpse_cli.draw.outlines import GROUND, Colour, Pixels, Rect, draw_outline
 from glimpse_cli.kernels import Gaussian
-from glimpse_cli.outline import GROUND, Colour, Pixels, Rect, draw_outline
 
 Curve = NDArray[np.float64]
 Edges = tuple[float, float, float, float]
@@ -143,42 +139,6 @@ def outlined(
     figure = _laid_out(np.asarray(_fitted(preview, (y.shown, x.shown))), y, x, OUTSIDE, palette)
     _draw_box(figure, box, (y, x), 0)
     return figure
-
-
-def contact_sheet(
-    glimpses: Sequence[Pixels],
-    names: Sequence[str],
-    columns: int | None = None,
-    cell: int = 160,
-) -> Pixels:
-    """Many glimpses on a white page, row by row, each with its name above it.
-
-    Args:
-        glimpses: uint8 (h, w) or (h, w, C), of any sizes; one or more.
-        names: one each, escaped already; a long one loses its middle.
-        columns: by default as many as make a page a little wider than high.
-        cell: pixels of a glimpse's long side: small ones are enlarged with their pixels as squares, large ones reduced.
-
-    Returns:
-        (height, width, 3) uint8.
-    """
-    from glimpse_cli import paper  # noqa: PLC0415 - who crops draws masks, and pays for no typeface
-
-    margin, gutter, type_size = 32, 20, 13
-    shown = [paper.scaled(paper.rgb(glimpse), (cell, cell)) for glimpse in glimpses]
-    head = paper.line_height(type_size) + 2
-    height = head + max(picture.shape[0] for picture in shown) + gutter
-    width = max(picture.shape[1] for picture in shown) + gutter
-    columns = min(columns or ceil((1.4 * len(shown) * height / width) ** 0.5), len(shown))
-    page = paper.Page.blank(
-        2 * margin - gutter + ceil(len(shown) / columns) * height, 2 * margin - gutter + columns * width
-    )
-    for k, (picture, name) in enumerate(zip(shown, names, strict=True)):
-        top, left = margin + k // columns * height, margin + k % columns * width
-        page.set_text(paper.shortened(name, type_size, width - gutter), (top, left), type_size, paper.QUIET)
-        page.set_picture(picture, (top + head, left))
-        page.set_hairline(picture.shape[:2], (top + head, left))
-    return page.pixels
 
 
 def _frame(longest: int, palette: Palette) -> tuple[int, int, int]:

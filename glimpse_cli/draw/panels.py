@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from glimpse_cli import paper
-from glimpse_cli.draw import DAY, OUTSIDE, Edges, mask_figure, outlined, view_room
-from glimpse_cli.outline import Pixels
-from glimpse_cli.paper import QUIET, Page
+from glimpse_cli.draw import paper
+from glimpse_cli.draw.masks import DAY, OUTSIDE, Edges, mask_figure, outlined, view_room
+from glimpse_cli.draw.outlines import Pixels
+from glimpse_cli.draw.paper import QUIET, Page
 
 WIDTH = 1600  # pixels of the page
 MARGIN, GUTTER, LEAD = 48, 28, 30  # around the page, between columns, between bands
