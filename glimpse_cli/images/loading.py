@@ -138,7 +138,7 @@ def load(data: bytes, name: str, frame: int, max_pixels: int) -> Loaded:
         if decoder == "PNG" and frame == 0 and _may_be_short(image):
             strict.check_png_length(data, name)
         low = _low(data, decoder, name, tiles, max_pixels) if tiles else None
-    notes = _lost_profile(image)
+    notes: list[str] = []
     orientation = turned if decoder == "TIFF" else _exif_orientation(image, notes)
     orientation = orientation if orientation in range(1, 9) else 1  # others exist, and mean nothing
     if decoder == "PNG" and strict.is_grey_alpha16(data) and not frame:
@@ -255,13 +255,6 @@ def _exif_orientation(image: Image.Image, notes: list[str]) -> int:
         return 1
 
 
-def _lost_profile(image: Image.Image) -> list[str]:
-    """Pillow drops an ICC profile whose parts do not add up, without a word."""
-    parts = getattr(image, "applist", [])
-    lost = "icc_profile" not in image.info and any(body.startswith(b"ICC_PROFILE\0") for _, body in parts)
-    return ["its ICC profile is incomplete; its numbers were taken as sRGB"] if lost else []
-
-
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Keep libtiff, which prints its complaints on file descriptor 2 by itself, from doing so."""
@@ -285,11 +278,17 @@ def _refusal(error: BaseException, name: str) -> PictureError:
     said = shown(str(error).strip() or type(error).__name__)
     if isinstance(error, (MemoryError, Image.DecompressionBombError, Image.DecompressionBombWarning)):
         return PictureError(f"{name} is too large", Reason.TOO_LARGE, why=said, hint="--max-pixels allows more")
-    if isinstance(error, EOFError) or "truncated" in said.lower() or "not enough" in said.lower():
+    if (
+        isinstance(error, _ENDED)
+        or isinstance(error.__cause__, _ENDED)
+        or "truncated" in said.lower()
+        or "not enough" in said.lower()
+    ):
         return PictureError(f"{name} is truncated", Reason.TRUNCATED, why=said)
     if said in _NOT_READ:
         return PictureError(f"{name}: this kind of file is not read", Reason.UNSUPPORTED, why=said)
     return PictureError(f"{name} is corrupt", Reason.CORRUPT, why=said)
 
 
+_ENDED = (EOFError, IndexError, struct.error)  # what Pillow wraps where the bytes end too early
 _NOT_READ = frozenset({"unknown pixel mode", "unknown data organization"})  # Pillow's words for a TIFF it cannot read

@@ -73,14 +73,14 @@ def _eight(loaded: Loaded, *, icc: bool) -> Stored:
         return _shrunk(image, colour.convert, longest)
 
     notes = [note] if note else []
-    if loaded.bits > 8 and (loaded.low is None or colour.transform is not None):
+    if loaded.bits > 8 and (loaded.low is None or colour.managed):
         notes.append(f"its {loaded.bits} bits a sample became 8")
     return Stored(len(colour.mode), 255.0, read, shrink, tuple(notes))
 
 
 def _colour16(loaded: Loaded, eight: Stored, *, icc: bool) -> Stored:
     high, low = loaded.image, loaded.low
-    if colour_of(high, icc=icc)[0].transform is not None or low is None:
+    if colour_of(high, icc=icc)[0].managed or low is None:
         return eight  # ImageCms has no 16 bits
     clear = high.info.get("transparency")
 
@@ -104,7 +104,7 @@ def _grey16(loaded: Loaded, *, icc: bool) -> Stored:
         if white_is_zero:
             values = 65535 - values
         if curve is not None:
-            values = np.interp(values / 257, range(256), curve)
+            values = np.interp(values / 257, range(256), list(curve))
             values = np.floor(values * 257 + 0.5).astype(np.uint16)
         return values if clear is None else _with_alpha(values[..., None], stored != clear)
 
@@ -140,7 +140,9 @@ def _own_values(loaded: Loaded, name: str) -> Stored:
 
     def shrink(longest: int) -> NDArray[np.uint8]:
         black, white = (0.0, _WHITE16) if sixteen else (min(low, 0.0), max(high, 1.0))
-        grey = np.nan_to_num((everything - black) * (255 / (white - black)), nan=0, posinf=255, neginf=0)
+        with np.errstate(all="ignore"):  # NaN and infinity go to black and white
+            scaled = (everything - black) * (255 / (white - black))
+        grey = np.nan_to_num(scaled, nan=0, posinf=255, neginf=0)
         return _shrunk(Image.fromarray(grey.astype(np.uint8)), _as_is, longest)
 
     return Stored(1, _WHITE16 if sixteen else 1.0, read, shrink, tuple(notes))
