@@ -649,6 +649,13 @@ def test_few_bytes_cannot_claim_many_pixels():
         refused(tiff(bytes(50), {256: 9000, 257: 9000, 259: compression}), Reason.TRUNCATED)
 
 
+def test_a_tiff_that_lists_too_few_strips_is_refused():
+    tags = {258: (8, 8, 8), 262: 2, 277: 3}
+    whole(tiff(RGB.tobytes(), {**tags, 278: 2**32 - 1}))  # one strip, as endless as the standard allows
+    refused(tiff(RGB.tobytes(), {**tags, 278: 5}), Reason.TRUNCATED, "1 of 5 strips")
+    refused(tiff(RGB.tobytes()[:300], tags), Reason.TRUNCATED, "300 of 2139 bytes")
+
+
 def test_the_pixel_limit_is_the_callers_and_no_global_is_changed():
     before, data = Image.MAX_IMAGE_PIXELS, saved(RGB, "PNG")
     assert whole(data, max_pixels=H * W)[0].size == (H, W)

@@ -345,10 +345,24 @@ def check_tiff(tags: Mapping[int, Any], length: int, name: str) -> None:
         ends = zip(_tuple(tags.get(starts, ())), sizes, strict=False)
         _require_length(max((start + count for start, count in ends), default=0), length, name)
         stored += sum(sizes)
+    _require_pieces(tags, name)
     pixels = tags.get(256, 0) * tags.get(257, 0) * max(bits) * tags.get(277, 1) // 8
     most = _EXPANSION.get(tags.get(259, 1))
     if stored and most:
         _require_length(pixels // most, stored, name)
+
+
+def _require_pieces(tags: Mapping[int, Any], name: str) -> None:
+    """Pillow leaves a strip or a tile that the directory does not list black, without a word."""
+    width, height = tags.get(256, 0), tags.get(257, 0)
+    if 324 in tags:
+        needed = -(-width // tags.get(322, width)) * -(-height // tags.get(323, height))
+        found = len(_tuple(tags[324]))
+    else:
+        needed, found = -(-height // tags.get(278, height)), len(_tuple(tags.get(273, ())))
+    needed *= tags.get(277, 1) if tags.get(284, 1) == 2 else 1
+    if found < needed:
+        raise PictureError(f"{name} is truncated", Reason.TRUNCATED, why=f"{found} of {needed} strips or tiles")
 
 
 # TIFF's compressions -> how many bytes one byte can become: raw, LZW, deflate (twice), PackBits.
