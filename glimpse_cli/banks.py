@@ -4,6 +4,7 @@ With one bank an axis, ``glimpse = By · I · Bxᵀ``, and the mask is the outer
 gradient of the glimpse's sum, and what the picture of the mask shows.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,23 +62,32 @@ class Bank:
         sums = np.bincount(self._columns().ravel(), self.weights.ravel(), minlength=N)
         return sums.astype(np.float64, copy=False)
 
-    def dense(self, rows: slice, pixels: range) -> Floats:
-        """(rows, pixels) part of the matrix written out."""
-        columns = self._columns()[rows] - pixels.start
-        inside = (columns >= 0) & (columns < len(pixels))
-        matrix = np.zeros((columns.shape[0], len(pixels)), self.weights.dtype)
-        matrix[np.nonzero(inside)[0], columns[inside]] = self.weights[rows][inside]
-        return matrix
-
-    def rows_of(self, pixels: range) -> slice:
-        """The rows that read any of these pixels (and, where they are not all neighbours, the ones between)."""
-        reach = self.weights.shape[1]
-        rows = np.flatnonzero((self.first < pixels.stop) & (self.first + reach > pixels.start))
-        return slice(int(rows[0]), int(rows[-1]) + 1) if rows.size else slice(0, 0)
-
     def part(self, rows: slice) -> "Bank":
         """The bank of some of the rows."""
         return Bank(self.first[rows], self.weights[rows])
+
+    def dense(self) -> Floats:
+        """(n, len(pixels)) the matrix written out, over the pixels it reads."""
+        ((_, _, matrix),) = self.blocks(self.first.size)
+        return matrix
+
+    def blocks(self, size: int) -> Iterator[tuple[slice, slice, Floats]]:
+        """The matrix as dense blocks of so many rows.
+
+        Yields:
+            The rows of the bank, the pixels they read (counted from ``pixels.start``), and the (rows, pixels) matrix.
+        """
+        n, K = self.weights.shape
+        tops = np.arange(0, n, size)
+        starts = np.minimum.reduceat(self.first, tops) - self.first.min()
+        stops = np.maximum.reduceat(self.first, tops) - self.first.min() + K
+        offsets = self.first - self.first.min()
+        for top, start, stop in zip(tops.tolist(), starts.tolist(), stops.tolist(), strict=True):
+            weights = self.weights[top : top + size]
+            matrix = np.zeros((len(weights), stop - start), weights.dtype)
+            places = offsets[top : top + size] - start + np.arange(0, matrix.size, stop - start)
+            matrix.ravel()[places[:, None] + np.arange(K)] = weights
+            yield slice(top, top + len(weights)), slice(start, stop), matrix
 
     def _columns(self) -> NDArray[np.intp]:
         return self.first[:, None] + np.arange(self.weights.shape[1])

@@ -70,7 +70,7 @@ def on_torch(name: str) -> Device:
     where = torch.device(name)
 
     def run(window: NDArray[Any], by: Bank, bx: Bank) -> Floats:
-        By, Bx = (_sent(bank.dense(slice(None), bank.pixels), where) for bank in (by, bx))  # (h, R), (w, W)
+        By, Bx = (_sent(bank.dense(), where) for bank in (by, bx))  # (h, R), (w, W)
         cube = window if window.ndim == 3 else window[:, :, None]
         I = _sent(cube, where).to(By.dtype)  # (R, W, C)  # noqa: E741 - the formula's own name
         lines = torch.einsum("hr,rwc->hwc", By, I)

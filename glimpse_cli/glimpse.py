@@ -17,8 +17,7 @@ PEAKS = {np.dtype(np.uint8): 255, np.dtype(np.uint16): 65535}  # the value that 
 MAX_VALUES = 100_000_000  # samples of one glimpse: refused before any memory is taken
 MAX_SIDE = 32768
 
-# One tile of input is converted once and stays in the second-level cache while every row that wants it takes it.
-_TILE_ROWS, _TILE_VALUES, _BLOCK, _GATHER_ROWS = 96, 1024, 16, 48
+_CACHE = 1 << 18  # bytes that stay in the second-level cache until everyone has had his share of them
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,35 +179,34 @@ def contract(window: NDArray[Any], by: Bank, bx: Bank) -> Floats:
     """
     cube = window if window.ndim == 3 else window[:, :, None]
     few = max(by.weights.shape[1], bx.weights.shape[1]) <= 2
-    step = cube.shape[2] if few else 4  # dense blocks carry zeros between the channels, so they take few at a time
-    parts = [(_gather if few else _banded)(cube[:, :, c : c + step], by, bx) for c in range(0, cube.shape[2], step)]
-    glimpse = parts[0] if len(parts) == 1 else np.concatenate(parts, axis=2)
-    if window.dtype in PEAKS:
-        glimpse /= PEAKS[window.dtype]  # divided, not multiplied by an inverse: 255 becomes exactly 1
+    # the peak divides, its inverse does not multiply: 255 becomes exactly 1
+    glimpse = (_gathered if few else _banded)(cube, by, bx, PEAKS.get(window.dtype, 1))
     return glimpse if window.ndim == 3 else glimpse[:, :, 0]
 
 
-def _gather(cube: NDArray[Any], by: Bank, bx: Bank) -> Floats:
-    """One or two taps an axis: pick the pixels, weigh them, add them up."""
+def _gathered(cube: NDArray[Any], by: Bank, bx: Bank, peak: int) -> Floats:
+    """One or two taps an axis: pick the pixels, weigh them, add them up; some rows of the glimpse at a time."""
     (rows, wy), (columns, wx) = _taps(by), _taps(bx)  # (Ky, h), (Kx, w)
     (Ky, h), (Kx, w), (_, W, C) = rows.shape, columns.shape, cube.shape
     lanes = 1 << (C - 1).bit_length()  # a pixel is moved as one word: three channels as four
     bits = lanes * cube.itemsize
     word = np.dtype(f"u{bits}" if bits <= 8 else f"V{bits}")
-    wx = wx.repeat(lanes, axis=1)  # (Kx, w * lanes)
-    glimpse = np.empty((h, w, C), by.weights.dtype)
-    for top in range(0, h, _GATHER_ROWS):
-        part = slice(top, min(top + _GATHER_ROWS, h))
+    glimpse = np.empty((h, w, C), wy.dtype)
+    count = max(8, min(64, _CACHE // (Ky * W * C * cube.itemsize)))
+    for top in range(0, h, count):
+        part = slice(top, min(top + count, h))
         n = part.stop - top
-        lines = np.zeros((Ky * n, W * C + lanes - C), cube.dtype)
+        lines = np.empty((Ky * n, W * C + lanes - C), cube.dtype)  # the last pixel's word may reach beyond it
         lines[:, : W * C] = cube[rows[:, part].ravel()].reshape(Ky * n, W * C)
-        words = np.ndarray((Ky * n, W), word, lines.data, strides=(lines.strides[0], C * cube.itemsize))
-        picked = np.ascontiguousarray(words[:, columns.ravel()]).view(cube.dtype)
-        taps = picked.reshape(Ky, n, Kx * w * lanes).astype(wy.dtype)
-        taps *= wy[:, part, None]
-        pairs = taps.sum(axis=0).reshape(n, Kx, w * lanes)
-        pairs *= wx
-        glimpse[part] = pairs.sum(axis=1).reshape(n, w, lanes)[:, :, :C]
+        words = np.ndarray((W, Ky * n), word, lines.data, strides=(C * cube.itemsize, lines.strides[0]))
+        taps = words[columns.ravel()].view(cube.dtype).reshape(Kx, w, Ky * n * lanes).astype(wy.dtype)
+        taps *= wx[:, :, None]
+        sums = taps[0] if Kx == 1 else np.add(taps[0], taps[1], out=taps[0])
+        sums *= wy[:, part].repeat(lanes, axis=1).ravel()
+        sums = sums.reshape(w, Ky, n * lanes)
+        sums = sums[:, 0] if Ky == 1 else sums[:, 0] + sums[:, 1]
+        sums /= peak
+        glimpse[part] = sums.reshape(w, n, lanes)[:, :, :C].transpose(1, 0, 2)
     return glimpse
 
 
@@ -218,25 +216,31 @@ def _taps(bank: Bank) -> tuple[NDArray[np.intp], Floats]:
     return bank.first - bank.pixels.start + np.arange(K)[:, None], bank.weights.T
 
 
-def _banded(cube: NDArray[Any], by: Bank, bx: Bank) -> Floats:
-    """Rows first, while they lie in memory as they are read; then the few columns that are left of them."""
+def _banded(cube: NDArray[Any], by: Bank, bx: Bank, peak: int) -> Floats:
+    """Rows first, a tile of a few of them at a time; then the columns of what is left, a channel at a time."""
     R, W, C = cube.shape
-    h, w = by.first.size, bx.first.size
-    flat = cube.reshape(R, W * C)
-    lines = np.zeros((h, W * C), by.weights.dtype)
-    for top in range(0, R, _TILE_ROWS):
-        pixels = range(by.pixels.start + top, by.pixels.start + min(top + _TILE_ROWS, R))
-        rows = by.rows_of(pixels)
-        block = by.dense(rows, pixels)
-        for left in range(0, W * C, _TILE_VALUES):
-            part = slice(left, left + _TILE_VALUES)
-            lines[rows, part] += block @ flat[top : top + _TILE_ROWS, part].astype(block.dtype)
-    glimpse = np.empty((h, w * C), lines.dtype)
-    for left in range(0, w, _BLOCK):
-        columns = slice(left, left + _BLOCK)
-        pixels = bx.part(columns).pixels
-        # one dense block for all channels: (pixel, channel) -> (sample, channel), zero between different channels
-        block = np.kron(bx.dense(columns, pixels).T, np.eye(C, dtype=lines.dtype))
-        start = (pixels.start - bx.pixels.start) * C
-        glimpse[:, left * C : (left + _BLOCK) * C] = lines[:, start : start + len(pixels) * C] @ block
-    return glimpse.reshape(h, w, C)
+    h, w, flat = by.first.size, bx.first.size, cube.reshape(R, W * C)
+    lines = np.empty((h, W * C), by.weights.dtype)
+    blocks = list(by.blocks(_block_size(by, 8)))
+    longest = max(pixels.stop - pixels.start for _, pixels, _ in blocks)
+    width = min(max(_CACHE // (longest * lines.itemsize), 256), W * C)
+    tile = np.empty(longest * width, lines.dtype)
+    for left in range(0, W * C, width):
+        part = slice(left, min(left + width, W * C))
+        for rows, pixels, matrix in blocks:
+            shape = (pixels.stop - pixels.start, part.stop - left)
+            values = tile[: shape[0] * shape[1]].reshape(shape)
+            values[...] = flat[pixels, part]  # converted once, into memory that stays in the cache
+            np.matmul(matrix, values, out=lines[rows, part])
+    planes = np.ascontiguousarray(lines.reshape(h, W, C).transpose(2, 0, 1))
+    glimpse = np.empty((C, h, w), lines.dtype)
+    for columns, pixels, matrix in bx.blocks(_block_size(bx, 16)):
+        np.matmul(planes[:, :, pixels], matrix.T, out=glimpse[:, :, columns])
+    return np.divide(glimpse.transpose(1, 2, 0), peak, order="C")
+
+
+def _block_size(bank: Bank, least: int) -> int:
+    """Rows of a dense block: few zeros where steps are wide, few blocks where steps are narrow or bells are broad."""
+    n, K = bank.weights.shape
+    step = len(bank.pixels) / n  # about |d|
+    return max(least + int(16 / step), int(K / (4 * step)))
