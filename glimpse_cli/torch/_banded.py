@@ -1,40 +1,37 @@
 """The banded product on the CPU: each block of samples meets only the pixels it reaches.
 
-A block of neighbouring samples reads one run of pixels, so it is one small matrix product. How many samples make a
-block follows from an estimate (`_block_length`): short blocks multiply fewer zeros, long ones cost fewer calls.
+A block of neighbouring samples reads one run of pixels. The runs are gathered, and all blocks of an axis are one
+batched matrix product: y first, for all columns and channels at once, and then, turned round, x. Few and large calls
+matter more than few multiply-adds, as every parallel call may have to wait for a core that is busy elsewhere.
 
-`banded` is an operator of torch, opaque to autograd, `torch.compile` and `torch.vmap`, with a rule for each. Its
-backward makes the rows again and goes the same way; nothing it holds is larger than the window of one glimpse, but
-the gradient of the images themselves. The gradient of the gradient is the dense form's.
+Glimpses go through in parties of as many as stay in the cache. The backward makes the rows again rather than keep them:
+nothing is held that is larger than the windows of one party, but the gradient of the images themselves.
+
+Letters: M glimpses in all, G in a party, C channels; a window is R rows by Q columns; an axis has k blocks of b samples
+that read P pixels each.
 """
 
-from collections.abc import Sequence
-from itertools import starmap
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Sequence
+from math import prod
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from glimpse_cli.torch._axes import Axis, weights, weights_backward
-from glimpse_cli.torch._dense import dense
 
 REACH = {torch.float32: 5.5, torch.float64: 8.0}  # how many s away a pixel still matters: for 1e-6, for 1e-14
-CALL = 200_000  # multiply-adds that take as long as starting one small matrix product, about 5 us
-
-
-class Block(NamedTuple):
-    """Samples ``rows`` of an axis, the ``pixels`` they read, and where those stand in a row of `Bands.tiles`."""
-
-    rows: slice
-    pixels: slice
-    taps: slice
+BLOCK = 16  # samples: shorter blocks multiply fewer zeros, longer ones gather less and multiply faster
+PARTY = 400_000  # numbers in the windows and rows of a party: about what a second-level cache holds
 
 
 class Bands(NamedTuple):
-    """An axis of M glimpses, ready to multiply.
+    """An axis of M glimpses in blocks. The last block may have too many samples: k b >= n; those weigh nothing.
 
-    ``pixels`` (M, n, K) are the taps of each sample, ``w`` their weights, ``dark`` the share of eps. ``tiles``
-    (M, n, P) are the same weights with the rows of a block aligned, and ``windows`` the pixels of each glimpse.
+    A sample reads the ``pixels`` (M, n, K) with the weights ``w``, of which eps took ``dark``. A block reads ``runs``
+    (M, k, P); ``tiles`` (M, k b, P) are the weights again, now from ``starts`` (M, n, 1), the run's first pixel. All
+    runs of glimpse m lie in ``windows[m]``, and the longest has ``lengths[m]`` pixels.
     """
 
     axis: Axis
@@ -42,243 +39,222 @@ class Bands(NamedTuple):
     w: Tensor
     dark: Tensor | None
     starts: Tensor
+    runs: Tensor
     tiles: Tensor
-    blocks: list[list[Block]]
-    windows: list[slice]
+    windows: list[tuple[int, int]]
+    lengths: list[int]
 
 
-@torch.library.custom_op("glimpse_cli::banded", mutates_args=(), device_types="cpu")
-def banded(  # noqa: PLR0917 - an operator's arguments are flat
-    images: Tensor,
-    near_y: Tensor,
-    off_y: Tensor,
-    near_x: Tensor,
-    off_x: Tensor,
-    sharp: Tensor,
-    kernel: str,
-    eps: Sequence[float],
-) -> Tensor:
-    """Glimpses (B, N, C, h, w) of images (B, C, H, W), in the dtype of ``off_y``.
+class Runs(NamedTuple):
+    """The blocks of a party on one axis: ``tiles`` (G k, b, P), and where in the windows their pixels stand.
 
-    Args:
-        images: any dtype; only the window of each glimpse is converted.
-        near_y: nearest pixels (B, N, h), int64.
-        off_y: places less nearest pixels (B, N, h).
-        near_x: likewise (B, N, w).
-        off_x: likewise.
-        sharp: 1 / 2 s^2, (B, N, 2) as (y, x).
-        kernel: "gaussian" or "hat".
-        eps: of the Gaussian, (y, x).
+    ``places`` (G k P) counts the pixels of the windows one after the other, ``length`` each and ``pixels`` in all.
     """
-    (_, N, h), w = near_y.shape, near_x.shape[2]
-    out = off_y.new_empty(*near_y.shape[:2], images.shape[1], h, w)
-    if out.numel():
-        y, x = _both_bands(images, near_y, off_y, near_x, off_x, sharp, kernel, eps)
-        for m, glimpse in enumerate(out.flatten(0, 1)):
-            rows = _rows(images[m // N][:, :, x.windows[m]].to(out.dtype), y, m)
-            _columns(rows, x, m, glimpse)
+
+    tiles: Tensor
+    places: Tensor
+    length: int
+    pixels: int
+
+
+class Gradients(NamedTuple):
+    """What `backward` gives: for ``off`` and ``sharp`` of y and of x."""
+
+    off_y: Tensor
+    sharp_y: Tensor
+    off_x: Tensor
+    sharp_x: Tensor
+
+
+class Room:
+    """Memory of a dtype that each party uses anew: fresh pages would cost as much as the products."""
+
+    def __init__(self, dtype: torch.dtype) -> None:
+        self._dtype = dtype
+        self._flat: dict[str, Tensor] = {}
+
+    def take(self, name: str, *shape: int) -> Tensor:
+        """Room for a tensor, holding anything; what had the name before is lost."""
+        flat = self._flat.get(name)
+        if flat is None or flat.numel() < prod(shape):
+            flat = self._flat[name] = torch.empty(prod(shape), dtype=self._dtype)
+        return flat[: prod(shape)].view(shape)
+
+
+def forward(images: Tensor, y: Axis, x: Axis, kernel: str, eps: Sequence[float]) -> Tensor:
+    """Glimpses (B, N, C, h, w) of images (B, C, H, W): what `glimpse_cli.torch._dense.dense` gives."""
+    (B, N, h), C, w = y.near.shape, images.shape[1], x.near.shape[2]
+    out = y.off.new_empty(B, N, C, h, w)
+    if not out.numel():
+        return out
+    by, bx = _bands(y, images.shape[2], kernel, eps[0]), _bands(x, images.shape[3], kernel, eps[1])
+    room = Room(out.dtype)
+    for party in _parties(by, bx, C):
+        ry, rx = _runs(by, party), _runs(bx, party)
+        _, columns = _read(images, N, by, bx, ry, rx, party, room)
+        glimpses = room.take("glimpses", len(rx.tiles), columns.shape[2], rx.tiles.shape[1])  # (G k, h C, b)
+        torch.bmm(columns.transpose(1, 2), rx.tiles.transpose(1, 2), out=glimpses)
+        blocks, target = _by_block(glimpses, len(party), C), out.flatten(0, 1)[party.start : party.stop]
+        if target.numel() == blocks.numel():
+            target.view(blocks.shape).copy_(blocks)
+        else:
+            target.copy_(blocks.flatten(3)[..., :h, :w])
     return out
 
 
-@torch.library.custom_op("glimpse_cli::banded_backward", mutates_args=(), device_types="cpu")
-def banded_backward(  # noqa: PLR0917 - an operator's arguments are flat
+def backward(  # noqa: PLR0917 - what `forward` took and gave, and what is wanted
     grad: Tensor,
     images: Tensor,
-    near_y: Tensor,
-    off_y: Tensor,
-    near_x: Tensor,
-    off_x: Tensor,
-    sharp: Tensor,
+    y: Axis,
+    x: Axis,
     kernel: str,
     eps: Sequence[float],
-    to_images: bool,
+    images_grad: Tensor | None,
     to_places: bool,
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """The gradients of images, ``off_y``, ``off_x`` and ``sharp``; those not asked for are empty."""
-    N = near_y.shape[1]
-    images_grad = grad.new_zeros(images.shape if to_images else (0,))
-    off_y_grad, off_x_grad, sharp_grad = (grad.new_zeros(t.shape if to_places else 0) for t in (off_y, off_x, sharp))
-    if grad.numel():
-        y, x = _both_bands(images, near_y, off_y, near_x, off_x, sharp, kernel, eps)
-        y_grad, x_grad = (torch.zeros_like(bands.tiles) if to_places else None for bands in (y, x))
-        for m, one in enumerate(grad.contiguous().flatten(0, 1)):
-            window = images[m // N][:, :, x.windows[m]].to(one.dtype)
-            rows = _rows(window, y, m) if to_places else None
-            rows_grad = _columns_backward(one, window.shape[2], rows, x, m, x_grad)
-            target = images_grad[m // N][:, :, x.windows[m]] if to_images else None
-            _rows_backward(rows_grad, window, y, m, target, y_grad)
-        if y_grad is not None and x_grad is not None:
-            places_y, sharp_y = _places_backward(y_grad, y, kernel)
-            places_x, sharp_x = _places_backward(x_grad, x, kernel)
-            off_y_grad, off_x_grad = places_y.view_as(off_y), places_x.view_as(off_x)
-            sharp_grad = torch.stack([sharp_y, sharp_x], dim=-1).view_as(sharp)
-    return images_grad.to(images.dtype), off_y_grad, off_x_grad, sharp_grad
+) -> Gradients | None:
+    """The gradients of the places, where they are wanted; that of the images is added to images_grad."""
+    _, N, C, h, w = grad.shape
+    by, bx = _bands(y, images.shape[2], kernel, eps[0]), _bands(x, images.shape[3], kernel, eps[1])
+    tiles_y, tiles_x = torch.zeros_like(by.tiles), torch.zeros_like(bx.tiles)
+    room = Room(grad.dtype)
+    for party in _parties(by, bx, C):
+        G, ry, rx = len(party), _runs(by, party), _runs(bx, party)
+        given = room.take("glimpses", len(rx.tiles), by.tiles.shape[1] * C, rx.tiles.shape[1])
+        padded = pad(grad.flatten(0, 1)[party.start : party.stop], (0, bx.tiles.shape[1] - w, 0, by.tiles.shape[1] - h))
+        blocks = _by_block(given, G, C)
+        blocks.copy_(padded.view(blocks.shape))
+        given = given.transpose(1, 2)
+        if to_places:
+            rows, columns = _read(images, N, by, bx, ry, rx, party, room)
+            _correlate(given, columns, tiles_x, party)
+        columns_grad = _spread(rx, given, "columns", room)  # (G Q, h C)
+        rows_grad = _turn(columns_grad.view(G, rx.length, -1), "rows", room).view(*ry.tiles.shape[:2], -1)
+        if to_places:
+            _correlate(rows_grad, rows, tiles_y, party)
+        if images_grad is not None:
+            windows = _spread(ry, rows_grad, "rows", room).view(G, ry.length, C, rx.length)
+            for m, window in zip(party, windows, strict=True):
+                (y0, y1), (x0, x1) = by.windows[m], bx.windows[m]
+                images_grad[m // N, :, y0:y1, x0:x1] += window[: y1 - y0, :, : x1 - x0].transpose(0, 1)
+    if not to_places:
+        return None
+    found = (*_to_places(by, tiles_y, kernel), *_to_places(bx, tiles_x, kernel))
+    return Gradients(*(t.view_as(like) for t, like in zip(found, (*y[1:], *x[1:]), strict=True)))
 
 
-def _both_bands(  # noqa: PLR0917 - likewise
-    images: Tensor,
-    near_y: Tensor,
-    off_y: Tensor,
-    near_x: Tensor,
-    off_x: Tensor,
-    sharp: Tensor,
-    kernel: str,
-    eps: Sequence[float],
-) -> tuple[Bands, Bands]:
-    C, H, W = images.shape[1:]
-    sharp = sharp.flatten(0, 1)
-    x = _bands(Axis(near_x.flatten(0, 1), off_x.flatten(0, 1), sharp[:, 1]), W, kernel, eps[1], C * near_y.shape[2])
-    across = C * max(window.stop - window.start for window in x.windows)
-    y = _bands(Axis(near_y.flatten(0, 1), off_y.flatten(0, 1), sharp[:, 0]), H, kernel, eps[0], across)
-    return y, x
-
-
-def _bands(axis: Axis, N: int, kernel: str, eps: float, across: int) -> Bands:
-    """The bands of M glimpses on an axis of N pixels; ``across`` numbers go through each tap of each sample."""
+def _bands(axis: Axis, N: int, kernel: str, eps: float) -> Bands:
+    """The bands of an axis (B, N, n) on N pixels."""
+    axis = Axis(*(t.flatten(0, 1) for t in axis))
     low, high = _support(axis, N, kernel)
-    n = low.shape[1]
-    K = int((high - low).amax())
-    low = low.clamp(max=N - K)
-    length = _block_length(n, K, float((low[:, -1] - low[:, 0]).abs().amax()) / max(n - 1, 1), across)
-    rows = [slice(i, min(i + length, n)) for i in range(0, n, length)]
-    lows = torch.stack([low[:, r].amin(1) for r in rows], dim=1)
-    highs = torch.stack([low[:, r].amax(1) for r in rows], dim=1) + K
-    pixels = low[..., None] + torch.arange(K)
+    (M, n), K = low.shape, int((high - low).amax())
+    first = low.clamp(max=N - K)
+    k = -(-n // BLOCK)
+    b = -(-n // k)
+    blocks = torch.arange(k * b).clamp(max=n - 1)
+    of_block = first[:, blocks].view(M, k, b)  # the last sample fills the last block
+    lows, highs = of_block.amin(2), of_block.amax(2) + K
+    lengths = (highs - lows).amax(1)
+    windows = torch.stack([lows.amin(1), highs.amax(1)], dim=1)
+    P = int(lengths.amax())
+    runs = torch.minimum(lows[..., None] + torch.arange(P), windows[:, 1, None, None] - 1)
+    pixels = first[..., None] + torch.arange(K)
+    starts = lows.repeat_interleave(b, dim=1)[:, :n, None]
     w, dark = weights(axis, pixels, kernel, eps)
-    starts = lows.repeat_interleave(torch.tensor([r.stop - r.start for r in rows]), dim=1)[..., None]
-    tiles = w.new_zeros(*low.shape, int((highs - lows).amax())).scatter_(-1, pixels - starts, w)
-    blocks = [
-        list(starmap(_block, zip(rows, a, z, strict=True))) for a, z in zip(lows.tolist(), highs.tolist(), strict=True)
-    ]
-    windows = [slice(a, z) for a, z in zip(lows.amin(1).tolist(), highs.amax(1).tolist(), strict=True)]
-    return Bands(axis, pixels, w, dark, starts, tiles, blocks, windows)
+    tiles = w.new_zeros(M, k * b, P)
+    tiles[:, :n].scatter_(-1, pixels - starts, w)
+    return Bands(axis, pixels, w, dark, starts, runs, tiles, windows.tolist(), lengths.tolist())
 
 
 def _support(axis: Axis, N: int, kernel: str) -> tuple[Tensor, Tensor]:
-    """The pixels [low, high) each sample reaches, of which there is always one."""
+    """The pixels [low, high) of each sample, at least one."""
     if kernel == "hat":
         low, high = axis.near, axis.near + 1
     else:
-        # A pixel matters within hypot(distance of the nearest, k s): see the exponent relative to the nearest.
-        off = axis.off.double().nan_to_num()
-        reach = (off * off + REACH[axis.off.dtype] ** 2 / (2 * axis.sharp.double().nan_to_num()[:, None])).sqrt()
+        # A pixel matters within hypot(distance of the nearest, k s): so reads the exponent relative to the nearest.
+        off, sharp = axis.off.double().nan_to_num(), axis.sharp.double().nan_to_num()
+        reach = (off * off + REACH[axis.off.dtype] ** 2 / (2 * sharp[:, None])).sqrt()
         low = axis.near + (off - reach).clamp(min=-N).ceil().long()
         high = axis.near + (off + reach).clamp(max=N).floor().long()
     return low.clamp(0, N - 1), high.clamp(0, N - 1) + 1
 
 
-def _block_length(n: int, K: int, step: float, across: int) -> int:
-    """How many samples make a block: the least of what its calls and its multiply-adds cost, in multiply-adds.
-
-    A block of b samples reads K + (b - 1) step pixels, for each of its samples and each of ``across`` numbers.
-    """
-
-    def cost(b: int) -> float:
-        return -(-n // b) * CALL + n * (K + (b - 1) * step) * across
-
-    return min((b for b in (8, 16, 24, 32, 48, 64, 96, 128, 192, 256, n) if b <= n), key=cost)
+def _parties(y: Bands, x: Bands, C: int) -> Iterator[range]:
+    """All glimpses, as many at a time as `PARTY` allows, but at least one."""
+    R, Q = (max(high - low for low, high in bands.windows) for bands in (y, x))
+    G = max(1, PARTY // (C * Q * (R + y.tiles.shape[1])))
+    M = len(y.windows)
+    return (range(m, min(m + G, M)) for m in range(0, M, G))
 
 
-def _block(rows: slice, low: int, high: int) -> Block:
-    return Block(rows, slice(low, high), slice(0, high - low))
+def _runs(bands: Bands, party: range) -> Runs:
+    part = slice(party.start, party.stop)
+    P = max(bands.lengths[part])
+    length = max(high - low for low, high in bands.windows[part])
+    shifts = torch.tensor([g * length - low for g, (low, _) in enumerate(bands.windows[part])])
+    index = bands.runs[part, :, :P] + shifts[:, None, None]
+    tiles = bands.tiles[part, :, :P].reshape(index.shape[0] * index.shape[1], -1, P)
+    return Runs(tiles, index.flatten(), length, length * len(party))
 
 
-def _rows(window: Tensor, y: Bands, m: int) -> Tensor:
-    """``By . window``: (C, H, columns) -> (C, h, columns)."""
-    C, _, columns = window.shape
-    out = window.new_empty(C, y.tiles.shape[1], columns)
-    for rows, pixels, taps in y.blocks[m]:
-        tile = y.tiles[m, rows, taps]
-        torch.bmm(tile.expand(C, *tile.shape), window[:, pixels], out=out[:, rows])
+def _read(  # noqa: PLR0917 - both axes, bands and runs
+    images: Tensor, N: int, by: Bands, bx: Bands, ry: Runs, rx: Runs, party: range, room: Room
+) -> tuple[Tensor, Tensor]:
+    """The runs of a party: rows (G k, P, C Q) of the windows, and columns (G k, P, h C) of those rows weighed."""
+    G, C = len(party), images.shape[1]
+    windows = room.take("windows", G, ry.length, C, rx.length)
+    if G > 1:
+        windows.zero_()  # of smaller windows the rest is not read, but must be a number
+    for m, window in zip(party, windows, strict=True):
+        (y0, y1), (x0, x1) = by.windows[m], bx.windows[m]
+        window[: y1 - y0, :, : x1 - x0] = images[m // N, :, y0:y1, x0:x1].transpose(0, 1)
+    rows = _gather(ry, windows.view(G * ry.length, -1), "rows", room)
+    weighed = _weigh(ry, rows, "weighed rows", room)
+    turned = _turn(weighed.view(G, -1, rx.length), "columns", room)  # (G, Q, h C)
+    return rows, _gather(rx, turned.flatten(0, 1), "columns", room)
+
+
+def _gather(runs: Runs, values: Tensor, name: str, room: Room) -> Tensor:
+    """The runs (G k, P, L) of values (G length, L)."""
+    out = room.take(f"{name} in runs", len(runs.places), values.shape[1])
+    return torch.index_select(values, 0, runs.places, out=out).view(len(runs.tiles), -1, values.shape[1])
+
+
+def _weigh(runs: Runs, values: Tensor, name: str, room: Room) -> Tensor:
+    """Runs (G k, P, L) weighed: (G k, b, L)."""
+    return torch.bmm(runs.tiles, values, out=room.take(name, *runs.tiles.shape[:2], values.shape[2]))
+
+
+def _spread(runs: Runs, grad: Tensor, name: str, room: Room) -> Tensor:
+    """The gradient of values (G length, L), from that of their runs weighed (G k, b, L)."""
+    (blocks, _, P), L = runs.tiles.shape, grad.shape[2]
+    of_runs = torch.bmm(runs.tiles.transpose(1, 2), grad, out=room.take(f"{name} in runs", blocks, P, L))
+    out = room.take(f"{name} gradient", runs.pixels, L).zero_()
+    return out.index_add_(0, runs.places, of_runs.flatten(0, 1))
+
+
+def _correlate(grad: Tensor, values: Tensor, tiles: Tensor, party: range) -> None:
+    """The gradient of the weights, from that of weighed runs (G k, b, L) and the runs (G k, P, L), into tiles."""
+    found = torch.bmm(grad, values.transpose(1, 2))
+    tiles[party.start : party.stop, :, : found.shape[2]] = found.view(len(party), -1, found.shape[2])
+
+
+def _turn(values: Tensor, name: str, room: Room) -> Tensor:
+    """Rows and columns exchanged: (G, a, b) -> (G, b, a)."""
+    G, a, b = values.shape
+    out = room.take(f"{name} turned", G, b, a)
+    for one, turned in zip(values, out, strict=True):
+        turned.copy_(one.t())  # one by one: torch has a fast way for matrices alone
     return out
 
 
-def _columns(rows: Tensor, x: Bands, m: int, out: Tensor) -> None:
-    """``rows . Bx^T`` into out: (C, h, columns) -> (C, h, w)."""
-    start = x.windows[m].start
-    flat, flat_out = rows.flatten(0, 1), out.flatten(0, 1)
-    for samples, pixels, taps in x.blocks[m]:
-        run = slice(pixels.start - start, pixels.stop - start)
-        torch.mm(flat[:, run], x.tiles[m, samples, taps].t(), out=flat_out[:, samples])
+def _by_block(glimpses: Tensor, G: int, C: int) -> Tensor:
+    """A view (G, C, h, k, b) of glimpses (G k, h C, b)."""
+    blocks, rows, b = glimpses.shape
+    return glimpses.view(G, blocks // G, rows // C, C, b).permute(0, 3, 2, 1, 4)
 
 
-def _columns_backward(  # noqa: PLR0917 - one product and its two gradients
-    grad: Tensor, columns: int, rows: Tensor | None, x: Bands, m: int, x_grad: Tensor | None
-) -> Tensor:
-    """The gradient of the rows, and of the weights of x into x_grad."""
-    start = x.windows[m].start
-    out = grad.new_zeros(*grad.shape[:2], columns)
-    flat, flat_out = grad.flatten(0, 1), out.flatten(0, 1)
-    for samples, pixels, taps in x.blocks[m]:
-        run = slice(pixels.start - start, pixels.stop - start)
-        flat_out[:, run].addmm_(flat[:, samples], x.tiles[m, samples, taps])
-        if x_grad is not None and rows is not None:
-            torch.mm(flat[:, samples].t(), rows.flatten(0, 1)[:, run], out=x_grad[m, samples, taps])
-    return out
-
-
-def _rows_backward(  # noqa: PLR0917 - likewise
-    rows_grad: Tensor, window: Tensor, y: Bands, m: int, target: Tensor | None, y_grad: Tensor | None
-) -> None:
-    """The gradient of the window, added to target, and of the weights of y into y_grad."""
-    C = window.shape[0]
-    for rows, pixels, taps in y.blocks[m]:
-        tile = y.tiles[m, rows, taps].t()
-        if target is not None:
-            target[:, pixels].baddbmm_(tile.expand(C, *tile.shape), rows_grad[:, rows])
-        if y_grad is not None:
-            torch.sum(rows_grad[:, rows] @ window[:, pixels].transpose(1, 2), dim=0, out=y_grad[m, rows, taps])
-
-
-def _places_backward(tiles_grad: Tensor, bands: Bands, kernel: str) -> tuple[Tensor, Tensor]:
-    grad = tiles_grad.gather(-1, bands.pixels - bands.starts)
+def _to_places(bands: Bands, tiles: Tensor, kernel: str) -> tuple[Tensor, Tensor]:
+    """The gradients of ``off`` and ``sharp``, from those of the weights in their tiles."""
+    n = bands.pixels.shape[1]
+    grad = tiles[:, :n].gather(-1, bands.pixels - bands.starts)
     return weights_backward(grad, bands.w, bands.dark, bands.axis, bands.pixels, kernel)
-
-
-def _setup(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:  # noqa: ARG001 - torch's signature
-    *tensors, ctx.kernel, ctx.eps = inputs
-    ctx.save_for_backward(*tensors)
-
-
-def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-    needs = ctx.needs_input_grad
-    to_images, to_places = needs[0], needs[2] or needs[4] or needs[5]
-    images, off_y, off_x, sharp = banded_backward(grad, *ctx.saved_tensors, ctx.kernel, ctx.eps, to_images, to_places)
-    grads = (images if to_images else None, *((off_y, off_x, sharp) if to_places else (None, None, None)))
-    return grads[0], None, grads[1], None, grads[2], grads[3], None, None
-
-
-def _setup_twice(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:  # noqa: ARG001 - torch's signature
-    *tensors, ctx.kernel, ctx.eps, ctx.to_images, ctx.to_places = inputs
-    ctx.save_for_backward(*tensors)
-
-
-def _backward_twice(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-    grad, images, near_y, off_y, near_x, off_x, sharp = ctx.saved_tensors
-    keep = [wanted for wanted, part in zip(grads, (0, 1, 1, 1), strict=True) if (ctx.to_images, ctx.to_places)[part]]
-
-    def forward(images: Tensor, off_y: Tensor, off_x: Tensor, sharp: Tensor) -> Tensor:
-        return dense(images, near_y, off_y, near_x, off_x, sharp, ctx.kernel, ctx.eps)
-
-    def backward(grad: Tensor, *inputs: Tensor) -> list[Tensor]:
-        found = torch.func.vjp(forward, *inputs)[1](grad)
-        return [*(found[:1] if ctx.to_images else ()), *(found[1:] if ctx.to_places else ())]
-
-    back = torch.func.vjp(backward, grad, images, off_y, off_x, sharp)[1](keep)
-    return back[0], back[1], None, back[2], None, back[3], back[4], None, None, None, None
-
-
-def _outline(images: Tensor, near_y: Tensor, off_y: Tensor, near_x: Tensor, *_: Any) -> Tensor:
-    return off_y.new_empty(*near_y.shape[:2], images.shape[1], near_y.shape[2], near_x.shape[2])
-
-
-def _outline_backward(grad: Tensor, images: Tensor, *rest: Any) -> tuple[Tensor, ...]:
-    _, off_y, _, off_x, sharp, _, _, to_images, to_places = rest
-    first = torch.empty_like(images) if to_images else images.new_empty(0)
-    return first, *(torch.empty_like(t) if to_places else grad.new_empty(0) for t in (off_y, off_x, sharp))
-
-
-banded.register_fake(_outline)
-banded.register_autograd(_backward, setup_context=_setup)
-banded_backward.register_fake(_outline_backward)
-banded_backward.register_autograd(_backward_twice, setup_context=_setup_twice)

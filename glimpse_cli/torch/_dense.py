@@ -18,20 +18,21 @@ def axis_mask(axis: Axis, N: int, kernel: str, eps: float) -> Tensor:
     return weights(axis, pixels, kernel, eps)[0]
 
 
-def dense(  # noqa: PLR0917 - an operator's arguments are flat
+def dense(  # noqa: PLR0917 - as the operator `glimpse_cli.torch._operators.banded`
     images: Tensor,
     near_y: Tensor,
     off_y: Tensor,
+    sharp_y: Tensor,
     near_x: Tensor,
     off_x: Tensor,
-    sharp: Tensor,
+    sharp_x: Tensor,
     kernel: str,
     eps: Sequence[float],
 ) -> Tensor:
-    """Glimpses (B, N, C, h, w) of images (B, C, H, W); the arguments of `glimpse_cli.torch._banded.banded`."""
+    """Glimpses (B, N, C, h, w) of images (B, C, H, W), in the dtype of the offsets."""
     H, W = images.shape[-2:]
-    y = axis_mask(Axis(near_y, off_y, sharp[..., 0]), H, kernel, eps[0])
-    x = axis_mask(Axis(near_x, off_x, sharp[..., 1]), W, kernel, eps[1])
+    y = axis_mask(Axis(near_y, off_y, sharp_y), H, kernel, eps[0])
+    x = axis_mask(Axis(near_x, off_x, sharp_x), W, kernel, eps[1])
     return product(images.to(off_y.dtype), y, x)
 
 

@@ -42,8 +42,7 @@ def _contract(values: Tensor, bank: Bank) -> Tensor:
     """The last axis of values, which stands for ``bank.pixels``, weighed: (..., pixels) -> (..., n)."""
     K = bank.weights.shape[1]
     if K > 2:
-        dense = bank.dense(slice(0, len(bank.first)), bank.pixels)
-        return values @ torch.from_numpy(dense).to(values.device).T
+        return torch.matmul(values, torch.from_numpy(bank.dense()).to(values.device).T)
     first = torch.from_numpy(bank.first - bank.pixels.start).to(values.device)
     w = torch.from_numpy(bank.weights).to(values.device)
     taps = [values.index_select(-1, first + k) * w[:, k] for k in range(K)]  # whole pixels stay what they are

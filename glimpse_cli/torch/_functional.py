@@ -29,8 +29,8 @@ from glimpse_cli.torch._arguments import (
     working_dtype,
 )
 from glimpse_cli.torch._axes import Axis, axis_of, places
-from glimpse_cli.torch._banded import banded
 from glimpse_cli.torch._dense import axis_mask, dense
+from glimpse_cli.torch._operators import banded_glimpses
 from glimpse_cli.torch._spellings import Pair, box_to_comb, scale_shift_to_comb
 
 SMALL = 8_000_000  # multiply-adds of a dense glimpse below which the many calls of the banded form cost more
@@ -266,10 +266,9 @@ def _axes(combs: Combs, size: Pair, image_size: Pair, kernel: Kernel, dtype: tor
 def _weigh(images: Tensor, y: Axis, x: Axis, kernel: Kernel) -> Tensor:
     """The glimpses by the form that is estimated to be faster: dense on a GPU and where little is multiplied."""
     (_, C, H, W), h, w = images.shape, y.near.shape[-1], x.near.shape[-1]
-    form = dense if images.device.type != "cpu" or C * h * W * (H + w) <= SMALL else banded
-    sharp = torch.stack([y.sharp, x.sharp], dim=-1)
+    form = dense if images.device.type != "cpu" or C * h * W * (H + w) <= SMALL else banded_glimpses
     with torch.autocast(images.device.type, enabled=False):  # a half of a weight would be no weight
-        return form(images, y.near, y.off, x.near, x.off, sharp, _tap_name(kernel.method), [kernel.eps] * 2)
+        return form(images, *y, *x, _tap_name(kernel.method), [kernel.eps] * 2)
 
 
 def _pick(images: Tensor, y: Axis, x: Axis) -> Tensor:

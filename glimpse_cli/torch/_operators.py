@@ -1,0 +1,173 @@
+"""The banded product as operators of torch, with rules for autograd, `torch.compile`, `torch.func` and `torch.vmap`.
+
+To all of these an operator is opaque, so that what depends on the data (windows, runs) stays inside. The gradient of
+the gradient is the dense form's.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from glimpse_cli.torch._axes import Axis
+from glimpse_cli.torch._banded import backward, forward
+from glimpse_cli.torch._dense import dense
+
+
+def banded_glimpses(*inputs: Any) -> Tensor:
+    """`banded` with gradients of every order: what callers call.
+
+    `torch.func` knows the gradients of a Function, `torch.compile` those of an operator, and neither the other's.
+    """
+    call: Callable[..., Tensor] = banded if torch.compiler.is_compiling() else Banded.apply
+    return call(*inputs)
+
+
+@torch.library.custom_op("glimpse_cli::banded", mutates_args=(), device_types="cpu")
+def banded(  # noqa: PLR0917 - an operator's arguments are flat
+    images: Tensor,
+    near_y: Tensor,
+    off_y: Tensor,
+    sharp_y: Tensor,
+    near_x: Tensor,
+    off_x: Tensor,
+    sharp_x: Tensor,
+    kernel: str,
+    eps: Sequence[float],
+) -> Tensor:
+    """`glimpse_cli.torch._banded.forward`: glimpses (B, N, C, h, w) of images (B, C, H, W) of any dtype."""
+    return forward(images, Axis(near_y, off_y, sharp_y), Axis(near_x, off_x, sharp_x), kernel, eps)
+
+
+@torch.library.custom_op("glimpse_cli::banded_backward", mutates_args=(), device_types="cpu")
+def banded_backward(  # noqa: PLR0917 - an operator's arguments are flat
+    grad: Tensor,
+    images: Tensor,
+    near_y: Tensor,
+    off_y: Tensor,
+    sharp_y: Tensor,
+    near_x: Tensor,
+    off_x: Tensor,
+    sharp_x: Tensor,
+    kernel: str,
+    eps: Sequence[float],
+    to_images: bool,
+    to_places: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """The gradients of images, off_y, sharp_y, off_x, sharp_x; those not asked for are empty."""
+    y, x = Axis(near_y, off_y, sharp_y), Axis(near_x, off_x, sharp_x)
+    images_grad = grad.new_zeros(images.shape if to_images else 0)
+    found = None
+    if grad.numel():
+        found = backward(grad, images, y, x, kernel, eps, images_grad if to_images else None, to_places)
+    places = (off_y, sharp_y, off_x, sharp_x)
+    off_y, sharp_y, off_x, sharp_x = found or (grad.new_zeros(t.shape if to_places else 0) for t in places)
+    return images_grad.to(images.dtype), off_y, sharp_y, off_x, sharp_x
+
+
+def _outline(images: Tensor, near_y: Tensor, off_y: Tensor, _sharp: Tensor, near_x: Tensor, *_: Any) -> Tensor:
+    """What `banded` gives, but for the numbers."""
+    return off_y.new_empty(*near_y.shape[:2], images.shape[1], near_y.shape[2], near_x.shape[2])
+
+
+def _outline_backward(*inputs: Any) -> tuple[Tensor, ...]:
+    """What `banded_backward` gives, but for the numbers."""
+    grad, images, _, off_y, sharp_y, _, off_x, sharp_x, _, _, to_images, to_places = inputs
+    first = torch.empty_like(images) if to_images else images.new_empty(0)
+    return first, *(torch.empty_like(t) if to_places else grad.new_empty(0) for t in (off_y, sharp_y, off_x, sharp_x))
+
+
+class Banded(torch.autograd.Function):
+    """`banded` with its gradient; it takes and gives the same."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(images: Tensor, *rest: Any) -> Tensor:
+        out: Tensor = banded(images, *rest)
+        return out
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:  # noqa: ARG004 - torch's signature
+        *tensors, ctx.kernel, ctx.eps = inputs
+        ctx.save_for_backward(*tensors)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        to_images, *needs = ctx.needs_input_grad
+        to_places = any(needs)
+        settings = ctx.kernel, ctx.eps, to_images, to_places
+        found = BandedBackward.apply(grad, *ctx.saved_tensors, *settings)  # type: ignore[no-untyped-call]  # torch's
+        off_y, sharp_y, off_x, sharp_x = found[1:] if to_places else [None] * 4
+        return found[0] if to_images else None, None, off_y, sharp_y, None, off_x, sharp_x, None, None
+
+
+class BandedBackward(torch.autograd.Function):
+    """`banded_backward` with its gradient, the second one, all through the dense form."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(grad: Tensor, *rest: Any) -> tuple[Tensor, ...]:
+        out: tuple[Tensor, ...] = banded_backward(grad, *rest)
+        return out
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:  # noqa: ARG004 - likewise
+        *tensors, ctx.kernel, ctx.eps, ctx.to_images, ctx.to_places = inputs
+        ctx.save_for_backward(*tensors)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        grad, images, near_y, off_y, sharp_y, near_x, off_x, sharp_x = ctx.saved_tensors
+
+        def glimpses(*t: Tensor) -> Tensor:
+            images, off_y, sharp_y, off_x, sharp_x = t
+            return dense(images, near_y, off_y, sharp_y, near_x, off_x, sharp_x, ctx.kernel, ctx.eps)
+
+        def wanted(images: Tensor, *places: Tensor) -> tuple[Tensor, ...]:
+            return (*((images,) if ctx.to_images else ()), *(places if ctx.to_places else ()))
+
+        def gradients(grad: Tensor, *inputs: Tensor) -> tuple[Tensor, ...]:
+            found: tuple[Tensor, ...] = torch.func.vjp(glimpses, *inputs)[1](grad)
+            return wanted(*found)
+
+        pull = torch.func.vjp(gradients, grad, images, off_y, sharp_y, off_x, sharp_x)[1]
+        to_grad, images, off_y, sharp_y, off_x, sharp_x = pull(wanted(*grads))
+        return to_grad, images, None, off_y, sharp_y, None, off_x, sharp_x, None, None, None, None
+
+
+def _batched(info: Any, in_dims: tuple[int | None, ...], *inputs: Any) -> tuple[Tensor, int]:
+    """One more axis, of v: v x N glimpses of each image where v is of the places alone, else v x B images."""
+    v = info.batch_size
+    images, *places = inputs[:7]
+    if in_dims[0] is None:
+        rest = [_in_front(t, dim, v).transpose(0, 1).flatten(1, 2) for t, dim in zip(places, in_dims[1:7], strict=True)]
+        out = banded(images, *rest, *inputs[7:])
+        return out.unflatten(1, (v, -1)), 1
+    out = banded(
+        *(_in_front(t, dim, v).flatten(0, 1) for t, dim in zip(inputs[:7], in_dims, strict=False)), *inputs[7:]
+    )
+    return out.unflatten(0, (v, -1)), 0
+
+
+def _batched_backward(
+    info: Any, in_dims: tuple[int | None, ...], *inputs: Any
+) -> tuple[tuple[Tensor, ...], tuple[int, ...]]:
+    """One more axis, of v: v x B images, as each v has gradients of its own."""
+    v = info.batch_size
+    tensors = (_in_front(t, dim, v).flatten(0, 1) for t, dim in zip(inputs[:8], in_dims, strict=False))
+    found = banded_backward(*tensors, *inputs[8:])
+    return tuple(t.unflatten(0, (v, -1)) if t.dim() > 1 else t.expand(v, 0) for t in found), (0,) * len(found)
+
+
+def _in_front(t: Tensor, dim: int | None, v: int) -> Tensor:
+    return t.expand(v, *t.shape) if dim is None else t.movedim(dim, 0)
+
+
+banded.register_fake(_outline)
+banded.register_autograd(Banded.backward, setup_context=Banded.setup_context)
+banded.register_vmap(_batched)
+banded_backward.register_fake(_outline_backward)
+banded_backward.register_vmap(_batched_backward)
