@@ -175,7 +175,7 @@ def _separated(text: str, name: str, separator: str) -> _Table:
     for column in named:
         if named.count(column) > 1:
             raise UsageError(f"{name} has two columns {column!a}", hint="rename or drop one of them")
-    return named, [_separated_record(line, columns, values) for line, values in lines]  # checked to its last quote
+    return named, (_separated_record(line, columns, values) for line, values in lines)
 
 
 def _lines(text: str, name: str, separator: str) -> Iterator[tuple[int, list[str]]]:

@@ -1,0 +1,213 @@
+"""Glimpses put together at the end of a run: one stack to train on, or WebDataset shards.
+
+Until then each is a part, a file of its own in the run's hidden folder, so that a run can be taken up again as with
+files. `seal` makes the whole from the parts, a part at a time, and `unseal` the parts from the whole.
+"""
+
+import json
+import tarfile
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from io import BytesIO
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.lib import format as npy
+from numpy.typing import NDArray
+
+from glimpse_cli import images
+from glimpse_cli.batch.manifest import hash_of, whole
+from glimpse_cli.batch.plan import METADATA, OWN, Settings
+from glimpse_cli.errors import OutputError
+from glimpse_cli.files import make_folder, read_bytes, shown, write_whole
+
+STACK = "stack.npy"
+
+Done = Iterable[tuple[int, dict[str, Any]]]  # (place in the plan, row) as from `manifest.done`
+
+
+def parts_of(settings: Settings) -> Path:
+    """Where the glimpses of a run lie while it works."""
+    folder = Path(settings.folder)
+    return folder if settings.form == "files" else folder / OWN / "parts"
+
+
+def placed(settings: Settings, rows: int) -> Callable[[int, int, dict[str, Any]], dict[str, Any]]:
+    """How a row of ``metadata.jsonl`` says where its glimpse is: file, place in the stack, or shard and key."""
+
+    def place(position: int, index: int, row: dict[str, Any]) -> dict[str, Any]:
+        if settings.form == "files":
+            return row
+        rest = {"name" if key == "file_name" else key: value for key, value in row.items()}
+        if settings.form == "stack":
+            return {"index": index, **rest}
+        return {"shard": shard_name(_shard(position, settings.shards, rows)), "key": _key(position), **rest}
+
+    return place
+
+
+def seal(settings: Settings, done: Callable[[], Done], rows: int) -> dict[str, str]:
+    """Put the parts together; returns the hash of every file that tells of them.
+
+    Args:
+        settings: of the run.
+        done: the glimpses there are, in order, as often as it is asked.
+        rows: how many were wanted.
+    """
+    names = names_of(settings)
+    if settings.form == "stack":
+        _seal_stack(settings, done)
+    else:
+        _seal_shards(settings, done(), rows)
+    return {name: hash_of(Path(settings.folder, name)) or "" for name in (*names, METADATA)}
+
+
+def names_of(settings: Settings) -> list[str]:
+    """The files that glimpses are put together in."""
+    if settings.form == "stack":
+        return [STACK]
+    return [shard_name(number) for number in range(settings.shards)]
+
+
+def is_intact(settings: Settings, sealed: Mapping[str, str]) -> bool:
+    """Whether every file that was put together is as it was left."""
+    return bool(sealed) and all(hash_of(Path(settings.folder, name)) == found for name, found in sealed.items())
+
+
+def unseal(settings: Settings, sealed: Mapping[str, str]) -> None:
+    """Take apart what is intact, leaving the parts that are newer as they are."""
+    intact = [name for name, found in sealed.items() if hash_of(Path(settings.folder, name)) == found]
+    for name, data in _unsealed(settings, intact):
+        part = parts_of(settings) / name
+        if ".." not in part.parts and not part.exists():
+            make_folder(part.parent)
+            write_whole(part, data)
+
+
+def first(settings: Settings, done: Done, rows: int, count: int) -> Iterator[tuple[str, NDArray[np.uint8]]]:
+    """The first ``count`` glimpses as (name, uint8 picture), wherever they are; arguments as for `seal`."""
+    for index, (position, row) in enumerate(islice(done, count)):
+        name = row["file_name"]
+        if settings.form == "stack":
+            yield name, _eight_bits(np.load(Path(settings.folder, STACK), mmap_mode="r")[index])
+        elif settings.form == "files":
+            yield name, _pixels(read_bytes(Path(settings.folder, name)), name)
+        else:
+            shard = Path(settings.folder, shard_name(_shard(position, settings.shards, rows)))
+            with tarfile.open(shard) as tar:
+                yield name, _pixels(_member(tar, f"{_key(position)}.{settings.writing.format}"), name)
+
+
+def _pixels(data: bytes, name: str) -> NDArray[np.uint8]:
+    if name.endswith(".npy"):
+        return _eight_bits(np.load(BytesIO(data), allow_pickle=False))
+    picture = images.decode(data, name=name)
+    return _eight_bits(picture.window(range(picture.size[0]), range(picture.size[1])))
+
+
+def _eight_bits(pixels: NDArray[Any]) -> NDArray[np.uint8]:
+    if pixels.dtype == np.uint16:
+        pixels = pixels >> 8
+    elif pixels.dtype != np.uint8:
+        pixels = np.clip(np.nan_to_num(pixels), 0, 1) * 255 + 0.5
+    return np.ascontiguousarray(pixels, np.uint8)
+
+
+# The stack
+
+
+def _seal_stack(settings: Settings, done: Callable[[], Done]) -> None:
+    h, w = _one_size(settings)
+    dtype = np.dtype("<f4" if settings.writing.format == "npy" else "u1")
+    shape, length = (sum(1 for _ in done()), h, w, 3), h * w * 3 * dtype.itemsize
+    with whole(Path(settings.folder, STACK)) as file:
+        npy.write_array_header_1_0(file, {"descr": dtype.str, "fortran_order": False, "shape": shape})
+        for _, row in done():
+            file.write(_part(settings, row["file_name"], length))
+
+
+def _one_size(settings: Settings) -> tuple[int, int]:
+    looks = [settings.look] if settings.look else [row.look for row in settings.rows or () if hasattr(row, "look")]
+    return looks[0].size if looks else (0, 0)  # the plan has seen that they are all of one size
+
+
+def _part(settings: Settings, name: str, length: int | None = None) -> bytes:
+    data = read_bytes(parts_of(settings) / name)
+    if length is not None and len(data) != length:
+        raise OutputError(f"the part {shown(name)} is damaged", hint="run the same command again")
+    return data
+
+
+# Shards
+
+
+def shard_name(number: int) -> str:
+    """``shard-000012.tar``."""
+    return f"shard-{number:06}.tar"
+
+
+def _shard(position: int, shards: int, rows: int) -> int:
+    return position * shards // rows  # by the plan: a glimpse that fails moves no other
+
+
+def _key(position: int) -> str:
+    return f"{position:08}"  # readers take a name up to its first dot for the key
+
+
+def _seal_shards(settings: Settings, done: Done, rows: int) -> None:
+    todo = iter(done)
+    ahead = next(todo, None)
+    place = placed(settings, rows)
+    for number, name in enumerate(names_of(settings)):
+        with whole(Path(settings.folder, name)) as file, tarfile.open(fileobj=file, mode="w") as tar:
+            while ahead is not None and _shard(ahead[0], settings.shards, rows) == number:
+                _add(tar, settings, ahead[0], place(ahead[0], 0, ahead[1]))
+                ahead = next(todo, None)
+
+
+def _add(tar: tarfile.TarFile, settings: Settings, position: int, row: dict[str, Any]) -> None:
+    members = {settings.writing.format: _part(settings, row["name"])}
+    if "mask_file_name" in row:
+        members[f"mask.{settings.writing.mask}"] = _part(settings, row["mask_file_name"])
+    members["json"] = json.dumps(row).encode()
+    for ending, data in members.items():
+        member = tarfile.TarInfo(f"{_key(position)}.{ending}")  # no clock, no owner: the same bytes every time
+        member.size = len(data)
+        tar.addfile(member, BytesIO(data))
+
+
+def _member(tar: tarfile.TarFile, name: str) -> bytes:
+    with suppress(KeyError):
+        file = tar.extractfile(name)
+        if file is not None:
+            return file.read()
+    raise OutputError(f"{shown(str(tar.name))} holds no {name}", hint="run the same command again")
+
+
+# Taking apart
+
+
+def _unsealed(settings: Settings, intact: Sequence[str]) -> Iterator[tuple[str, bytes]]:
+    """(name, bytes) of every part of the files that are intact."""
+    if settings.form == "stack":
+        if {STACK, METADATA} <= set(intact):
+            stack = np.load(Path(settings.folder, STACK), mmap_mode="r")
+            with Path(settings.folder, METADATA).open("rb") as lines:
+                for row in map(json.loads, lines):
+                    yield row["name"], stack[row["index"]].tobytes()
+        return
+    for name in intact:
+        if name != METADATA:
+            with tarfile.open(Path(settings.folder, name)) as tar:
+                yield from _samples(tar, settings)
+
+
+def _samples(tar: tarfile.TarFile, settings: Settings) -> Iterator[tuple[str, bytes]]:
+    for member in tar.getnames():
+        if member.endswith(".json"):
+            row = json.loads(_member(tar, member))
+            yield row["name"], _member(tar, f"{row['key']}.{settings.writing.format}")
+            if "mask_file_name" in row:
+                yield row["mask_file_name"], _member(tar, f"{row['key']}.mask.{settings.writing.mask}")

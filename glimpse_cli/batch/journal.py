@@ -1,0 +1,241 @@
+"""What a run has done so far, on disk, so that the same command takes it up again, wherever it was killed.
+
+A line a picture, appended when its glimpses are on the disk; of two lines for one picture the later counts, and a
+last line that was cut short counts for nothing. Lines are believed only as far as the bytes they speak of bear them
+out: they carry the hashes of the input and of every output (see `worker`).
+"""
+
+import json
+import os
+import socket
+import time
+from array import array
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import ModuleType
+from typing import Any, BinaryIO
+
+from glimpse_cli.batch.plan import JOURNAL, OWN, Item
+from glimpse_cli.errors import OutputError, UsageError
+from glimpse_cli.files import TEMPORARY_PREFIX, TEMPORARY_SUFFIX, make_folder, shown
+
+try:
+    import fcntl as _fcntl
+
+    fcntl: ModuleType | None = _fcntl
+except ImportError:  # Windows: runs there are told apart by nobody
+    fcntl = None
+
+_NOTHING = -1
+
+
+def line_of(record: Mapping[str, Any]) -> bytes:
+    r"""A record as a line; half a character of a name that is not UTF-8 becomes JSON's own ``\udcff``."""
+    return json.dumps(record, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "backslashreplace") + b"\n"
+
+
+@contextmanager
+def locked(folder: str) -> Iterator[None]:
+    """Hold a folder for one run.
+
+    Raises:
+        UsageError: another run holds it.
+        OutputError: the folder cannot be made or written.
+    """
+    own = Path(folder, OWN)
+    make_folder(own)
+    try:
+        lock = (own / "lock").open("a+b", buffering=0)
+    except OSError as error:
+        raise OutputError(f"cannot write in {shown(folder)}", why=error.strerror) from error
+    with lock:
+        _take(lock, folder)
+        try:
+            yield
+        finally:
+            with suppress(OSError):
+                lock.truncate(0)
+
+
+def _take(lock: BinaryIO, folder: str) -> None:
+    if fcntl is None:
+        return
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        lock.seek(0)
+        holder = lock.read(200).decode("utf-8", "replace") or "just begun"
+        raise UsageError(
+            f"{shown(folder)} is in use by another run: {shown(holder)}", hint="wait for it, or another -o"
+        ) from error
+    with suppress(OSError):  # a full disk: the lock holds without its words
+        lock.truncate(0)
+        began = time.strftime("%Y-%m-%d %H:%M:%S")
+        lock.write(f"process {os.getpid()} on {socket.gethostname()} since {began}".encode())
+
+
+class Journal:
+    """The journal of one run, open for appending.
+
+    Args:
+        folder: the run's.
+        settings: what the bytes of its outputs follow from.
+        items: the plan's, whose lines can be asked for by their place in it.
+        force: a journal of other settings is begun anew.
+
+    Raises:
+        UsageError: the folder holds a run with other settings.
+        OutputError: it cannot be written.
+    """
+
+    def __init__(self, folder: str, settings: Mapping[str, Any], items: Sequence[Item], *, force: bool) -> None:
+        self.folder = Path(folder)
+        self._path = self.folder / JOURNAL
+        self._header = line_of({"settings": settings})
+        self._offsets = array("q", [_NOTHING]) * len(items)
+        self.sealed: dict[str, str] = {}
+        self._sealed_at = _NOTHING
+        self.others = 0  # pictures that an earlier run did and this one does not want
+        self.known = self._path.exists()
+        try:
+            self._file = self._path.open("a+b")
+            if self._is_of(settings, force=force):
+                self._end = self._read(items)
+            else:
+                self._begin()
+        except OSError as error:
+            raise _cannot(self._path, error) from error
+
+    def _is_of(self, settings: Mapping[str, Any], *, force: bool) -> bool:
+        """Whether the file is this run's, as far as it got."""
+        self._file.seek(0)
+        first = self._file.readline()
+        if first == self._header:
+            return True
+        if not first.endswith(b"\n") or force:  # killed before its first line was whole
+            return False
+        before = json.loads(first).get("settings", {})
+        key = next((key for key in settings if before.get(key) != settings[key]), "version")
+        raise UsageError(
+            f"{shown(self.folder)} holds a run with other settings",
+            why=f"{key} was {_short(before.get(key))}, and now is {_short(settings.get(key))}",
+            hint="--force starts anew, another -o keeps both",
+        )
+
+    def _begin(self) -> None:
+        for record in self.records():
+            _remove_outputs(self.folder, record)
+        self._file.truncate(0)
+        self._file.seek(0)
+        self._file.write(self._header)
+        self._flush(durable=True)
+        self._end = len(self._header)
+
+    def _read(self, items: Sequence[Item]) -> int:
+        """Note where each item's last line is; returns where the last whole line ends."""
+        places = {item.image: n for n, item in enumerate(items)}
+        others, end = set(), len(self._header)
+        for line in iter(self._file.readline, b""):
+            if not line.endswith(b"\n"):
+                break
+            record = _parsed(line)
+            if "sealed" in record:
+                self.sealed, self._sealed_at = record["sealed"], end
+            elif record.get("image") in places:
+                self._offsets[places[record["image"]]] = end
+            elif record:
+                others.add(record["image"])
+            end += len(line)
+        self.others = len(others)
+        self._file.truncate(end)
+        return end
+
+    def records(self) -> Iterator[dict[str, Any]]:
+        """Every whole line but the first."""
+        self._file.seek(0)
+        self._file.readline()
+        for line in self._file:
+            if record := _parsed(line):
+                yield record
+
+    def line(self, n: int) -> bytes | None:
+        """The line of the plan's n-th item, where there is one."""
+        offset = self._offsets[n]
+        if offset == _NOTHING:
+            return None
+        self._file.seek(offset)
+        return self._file.readline()
+
+    def append(self, n: int, line: bytes) -> None:
+        """Note what came of the plan's n-th item.
+
+        Raises:
+            OutputError: the disk is full, or the like.
+        """
+        self._write(line)
+        self._offsets[n] = self._end - len(line)
+
+    def seal(self, files: Mapping[str, str]) -> None:
+        """Note that everything so far is in these files, which were put together at the end; with their hashes."""
+        self._write(line_of({"sealed": files}))
+        self._flush(durable=True)
+        self.sealed, self._sealed_at = dict(files), self._end
+
+    def is_sealed(self, n: int) -> bool:
+        """Whether the plan's n-th item was done before the last seal."""
+        return _NOTHING < self._offsets[n] < self._sealed_at
+
+    def _write(self, line: bytes) -> None:
+        try:
+            self._file.seek(0, os.SEEK_END)
+            self._file.write(line)
+            self._file.flush()
+        except OSError as error:
+            raise _cannot(self._path, error) from error
+        self._end += len(line)
+
+    def _flush(self, *, durable: bool) -> None:
+        self._file.flush()
+        if durable:
+            os.fsync(self._file.fileno())
+
+    def close(self) -> None:
+        """Let go of the file."""
+        with suppress(OSError):
+            self._file.close()
+
+
+def _parsed(line: bytes) -> dict[str, Any]:
+    """A record, or nothing where a failing disk left something else."""
+    try:
+        record = json.loads(line)
+    except ValueError:
+        return {}
+    return record if isinstance(record, dict) and ("image" in record or "sealed" in record) else {}
+
+
+def _remove_outputs(folder: Path, record: Mapping[str, Any]) -> None:
+    """What a run that is begun anew had written; nothing else is touched."""
+    for name in (*record.get("files", ()), *record.get("sealed", ())):
+        if ".." not in Path(name).parts:  # a journal is a file that others may have written
+            with suppress(OSError, ValueError):
+                (folder / name.lstrip("/")).unlink()
+
+
+def remove_temporaries(folder: str) -> None:
+    """What a killed run left half-written."""
+    for here, _, names in os.walk(folder):
+        for name in names:
+            if name.startswith(TEMPORARY_PREFIX) and name.endswith(TEMPORARY_SUFFIX):
+                with suppress(OSError):
+                    Path(here, name).unlink()
+
+
+def _cannot(path: Path, error: OSError) -> OutputError:
+    return OutputError(f"cannot write {shown(path)}", why=error.strerror)
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 60 else f"{text[:60]}..."

@@ -1,0 +1,105 @@
+"""What stands beside the glimpses: ``metadata.jsonl``, ``errors.jsonl``, ``run.json``; each whole or not at all.
+
+They are written at the end, in the plan's order, from the journal: a run that was killed and taken up again writes
+the same bytes as one that was not.
+"""
+
+import json
+import os
+import secrets
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from glimpse_cli.batch.journal import Journal, line_of
+from glimpse_cli.batch.plan import ERRORS, METADATA, RUN, Plan
+from glimpse_cli.errors import OutputError
+from glimpse_cli.files import TEMPORARY_PREFIX, TEMPORARY_SUFFIX, shown, write_whole
+
+_CHUNK = 2**20
+
+Placed = Callable[[int, int, dict[str, Any]], dict[str, Any]]  # (place in the plan, among the done, row) -> row
+
+
+@contextmanager
+def whole(path: Path) -> Iterator[BinaryIO]:
+    """A file that is written piece by piece and is at ``path`` only when it is whole; as `files.write_whole`.
+
+    Raises:
+        OutputError: the disk is full, or the like; what was at ``path`` is untouched.
+    """
+    temporary = path.parent / f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}{TEMPORARY_SUFFIX}"
+    try:
+        try:
+            with temporary.open("xb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        except BaseException:
+            with suppress(OSError):
+                temporary.unlink()
+            raise
+    except OSError as error:
+        raise OutputError(f"cannot write {shown(path)}", why=error.strerror) from error
+
+
+def write_tables(plan: Plan, journal: Journal, folder: Path, placed: Placed) -> None:
+    """``metadata.jsonl``, a row a glimpse, and ``errors.jsonl``, a row for each that failed.
+
+    Args:
+        plan: whose order they have.
+        journal: which knows what came of it.
+        folder: where they go.
+        placed: a done row with the columns that say where its glimpse is.
+    """
+    with whole(folder / METADATA) as file:
+        for line in metadata(plan, journal, placed):
+            file.write(line)
+    with whole(folder / ERRORS) as file:
+        for failure in plan.failures:
+            file.write(line_of(failure.told()))
+        for n in range(len(plan.items)):
+            for error in _record(journal, n)["errors"]:
+                file.write(line_of(error))
+
+
+def metadata(plan: Plan, journal: Journal, placed: Placed) -> Iterator[bytes]:
+    """The lines of ``metadata.jsonl``."""
+    for index, (position, row) in enumerate(done(plan, journal)):
+        yield line_of(placed(position, index, row))
+
+
+def done(plan: Plan, journal: Journal) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Every glimpse there is: its place among all that are wanted, and its row; in order."""
+    position = 0
+    for n, item in enumerate(plan.items):
+        rows = {row["file_name"]: row for row in _record(journal, n)["rows"]}
+        for want in item.wants:
+            if want.name in rows:
+                yield position, rows[want.name]
+            position += 1
+
+
+def _record(journal: Journal, n: int) -> dict[str, Any]:
+    line = journal.line(n)
+    return json.loads(line) if line is not None else {"rows": [], "errors": []}
+
+
+def write_run(folder: Path, document: Mapping[str, Any]) -> None:
+    """``run.json``, for people."""
+    write_whole(folder / RUN, json.dumps(document, indent=1).encode() + b"\n")
+
+
+def hash_of(path: Path) -> str | None:
+    """The hash of a file of any size, or None where there is none that can be read."""
+    found = blake2b(digest_size=16)
+    try:
+        with path.open("rb") as file:
+            while chunk := file.read(_CHUNK):
+                found.update(chunk)
+    except OSError:
+        return None
+    return found.hexdigest()

@@ -1,0 +1,376 @@
+"""What a run will do, before it does anything: every picture, every glimpse and the name each will have.
+
+What stops a run is found here: names that collide, outputs that are inputs. What concerns one row is a `Failure`.
+"""
+
+import os
+import posixpath
+import unicodedata
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from glimpse_cli.errors import GlimpseError, InputError, OutputError, UsageError
+from glimpse_cli.files import shown
+from glimpse_cli.items import Reading, Writing
+from glimpse_cli.places import Look
+from glimpse_cli.tables import BadRow, Defaults, Row
+
+# Beside the glimpses; and the folder, hidden, in which a run keeps what it needs to be taken up again.
+METADATA, ERRORS, RUN, OWN = "metadata.jsonl", "errors.jsonl", "run.json", ".glimpse"
+JOURNAL = f"{OWN}/journal.jsonl"
+
+LONGEST_NAME = 255  # bytes of one part of a path, on every file system in use
+
+# By suffix a folder's files are chosen; what they are, their bytes say.
+SUFFIXES = frozenset(
+    f".{ending}"
+    for ending in (
+        *("jpg", "jpeg", "jpe", "jfif", "mpo", "png", "apng", "webp", "tif", "tiff"),
+        *("bmp", "dib", "gif", "ppm", "pgm", "pbm", "pnm", "pfm", "avif", "avifs"),
+    )
+)
+
+Form = Literal["files", "stack", "shards"]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """One run, as it was asked for.
+
+    Args:
+        sources: folders and files.
+        folder: where everything goes.
+        look: where and how to look, the same for all; None where a table says it.
+        rows: a table's rows, in its order.
+        base: the folder that a table's names are relative to.
+        defaults: what the rows were read with.
+        reading: how pictures are read.
+        writing: what is written.
+        form: a file a glimpse, one stack, or shards.
+        shards: how many, for shards.
+        contact_sheet: a picture of the first glimpses.
+        device: ``cpu``, ``cuda`` or ``cuda:N``.
+        jobs: worker processes.
+        timeout: seconds that one picture may take.
+        stop: end the run at the first failure.
+        force: start anew where the folder holds another run, and replace files that are not a run's.
+    """
+
+    sources: tuple[str, ...]
+    folder: str
+    look: Look | None = None
+    rows: Sequence[Row | BadRow] | None = field(default=None, repr=False)
+    base: str = "."
+    defaults: Defaults | None = None
+    reading: Reading = field(default_factory=Reading)
+    writing: Writing = field(default_factory=Writing)
+    form: Form = "files"
+    shards: int = 0
+    contact_sheet: str | None = None
+    device: str = "cpu"
+    jobs: int = 1
+    timeout: float = 30.0
+    stop: bool = False
+    force: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Want:
+    """One glimpse that is wanted.
+
+    Args:
+        name: its file, relative to the folder, parts separated by ``/``.
+        look: where and how.
+        row: the table's row it is, if there is one.
+    """
+
+    name: str
+    look: Look
+    row: Row | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One picture, decoded once, and the glimpses that are wanted of it.
+
+    Args:
+        root: the folder its name is relative to.
+        image: its name, as manifests tell it.
+        wants: in the table's order.
+    """
+
+    root: str
+    image: str
+    wants: tuple[Want, ...]
+
+    @property
+    def path(self) -> str:
+        """Where it is read."""
+        return os.path.join(self.root, self.image)  # noqa: PTH118 - a string: there are a hundred thousand
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A row, a picture or a folder that came to nothing.
+
+    Args:
+        image: its name, where it has one.
+        where: the table and the line, where there is one.
+        reason: one of the six of `Reason`, or what else stood in the way, in a word or three.
+        error: what, why and what to try.
+    """
+
+    image: str | None
+    where: str | None
+    reason: str
+    error: GlimpseError
+
+    def told(self) -> dict[str, Any]:
+        """As it stands in ``errors.jsonl``."""
+        error = self.error
+        return {
+            "image": self.image,
+            "row": self.where,
+            "reason": self.reason,
+            "error": error.what,
+            "why": error.why,
+            "try": error.hint,
+        }
+
+
+@dataclass
+class Plan:
+    """All that a run will do.
+
+    Args:
+        items: in order.
+        failures: what has failed already.
+        rows: glimpses that are wanted, and what has failed already.
+        passed_over: files and folders that were not looked at, by why.
+    """
+
+    items: list[Item] = field(default_factory=list)
+    failures: list[Failure] = field(default_factory=list)
+    passed_over: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def rows(self) -> int:
+        """How many glimpses are wanted, whatever comes of them."""
+        return sum(len(item.wants) for item in self.items) + len(self.failures)
+
+
+def plan(settings: Settings) -> Plan:
+    """Find the pictures, name the glimpses, and refuse what cannot end well.
+
+    Raises:
+        UsageError: two glimpses want one name, an output is an input, a source is the output folder.
+        InputError: a source is missing, or there is nothing to do.
+    """
+    made = Plan()
+    wanted = _wanted_by_row(settings, made) if settings.rows is not None else _wanted_by_source(settings, made)
+    made.items = [item for item in wanted if not _too_long(item, settings, made)]
+    if not made.items and settings.rows is None:
+        names = ", ".join(map(shown, settings.sources))
+        nothing = InputError(f"there is no picture in {names}", why=_passed(made.passed_over))
+        raise made.failures[0].error if made.failures else nothing
+    if settings.form == "stack":
+        _refuse_other_sizes(made.items)
+    _refuse_collisions(made.items, settings)
+    _refuse_inputs(made.items, settings)
+    return made
+
+
+def reason_of(error: GlimpseError) -> str:
+    """In a word or three why something failed."""
+    reason = getattr(error, "reason", None)
+    if reason:
+        return str(reason)
+    kinds = ((InputError, "cannot be read"), (OutputError, "cannot be written"), (UsageError, "wrong row"))
+    return next((reason for kind, reason in kinds if isinstance(error, kind)), "failed")
+
+
+def mask_name(name: str, writing: Writing) -> str | None:
+    """The file of a glimpse's mask, beside it."""
+    return f"{posixpath.splitext(name)[0]}.mask.{writing.mask}" if writing.mask else None
+
+
+# Sources -> items
+
+
+def _wanted_by_source(settings: Settings, made: Plan) -> Iterator[Item]:
+    if settings.look is None:
+        raise ValueError("a run without a table needs a look")
+    ending = settings.writing.format
+    for root, image in _pictures(settings, made):
+        name = f"{posixpath.splitext(_slashed(image))[0]}.{ending}"
+        yield Item(root, image, (Want(name, settings.look),))
+
+
+def _pictures(settings: Settings, made: Plan) -> Iterator[tuple[str, str]]:
+    """(root, name below it) of every picture of the sources, in order."""
+    for source in settings.sources:
+        if os.path.isdir(source):  # noqa: PTH112 - strings throughout: a Path a file would cost more than the rest
+            yield from ((source, image) for image in _walk(source, settings.folder, made))
+        elif os.path.lexists(source):
+            yield os.path.split(source)  # named by hand: tried, whatever its suffix
+        else:
+            error = InputError(f"there is no {shown(source)}")
+            made.failures.append(Failure(source, None, reason_of(error), error))
+
+
+def _walk(source: str, folder: str, made: Plan) -> Iterator[str]:
+    top, own = os.path.realpath(source), os.path.realpath(folder)
+    if top == own:
+        raise UsageError(f"{shown(source)} is the folder that is read and the one that is written", hint="another -o")
+
+    def fail(error: OSError) -> None:
+        image = os.path.relpath(os.fsdecode(error.filename), top)
+        why = InputError(f"cannot read the folder {shown(image)}", why=error.strerror)
+        made.failures.append(Failure(image, None, reason_of(why), why))
+
+    for here, folders, files in os.walk(top, onerror=fail):
+        hidden = [name for name in folders if name.startswith(".")]
+        links = [name for name in folders if name[0] != "." and os.path.islink(os.path.join(here, name))]  # noqa: PTH114, PTH118 - strings
+        _count(made, "hidden", len(hidden))
+        _count(made, "links to folders", len(links))  # not followed: they may lead out, or round in a circle
+        out = {*hidden, *links}
+        folders[:] = sorted(name for name in folders if name not in out and os.path.join(here, name) != own)  # noqa: PTH118 - strings
+        for name in sorted(files):
+            if name.startswith("."):
+                _count(made, "hidden", 1)
+            elif os.path.splitext(name)[1].lower() not in SUFFIXES:  # noqa: PTH122 - strings
+                _count(made, "not images", 1)
+            else:
+                yield os.path.relpath(os.path.join(here, name), top) if here != top else name  # noqa: PTH118 - strings
+
+
+def _count(made: Plan, why: str, more: int) -> None:
+    if more:
+        made.passed_over[why] = made.passed_over.get(why, 0) + more
+
+
+def _passed(counts: dict[str, int]) -> str | None:
+    return ", ".join(f"{count} {why}" for why, count in counts.items()) + " passed over" if counts else None
+
+
+# Rows -> items
+
+
+def _wanted_by_row(settings: Settings, made: Plan) -> Iterator[Item]:
+    """Rows of one picture share its item, in the place of the first."""
+    pictures: dict[str, list[Row]] = {}
+    for row in settings.rows or ():
+        if isinstance(row, BadRow):
+            made.failures.append(Failure(row.image, row.where, "wrong row", row.error))
+            continue
+        image = os.path.normpath(row.image)
+        if os.path.isabs(image) or image.split(os.sep, 1)[0] == os.pardir or "\0" in image or image == os.curdir:  # noqa: PTH117 - strings
+            error = UsageError(f"{row.where}, column image: {row.image!a} is not a file inside the source folder")
+            made.failures.append(Failure(row.image, row.where, "wrong row", error))
+        else:
+            pictures.setdefault(image, []).append(row)
+    ending = settings.writing.format
+    for image, rows in pictures.items():
+        stem = posixpath.splitext(_slashed(image))[0]
+        names = [f"{stem}.{row.id or row.number}.{ending}" for row in rows] if len(rows) > 1 else [f"{stem}.{ending}"]
+        yield Item(
+            settings.base, image, tuple(Want(name, row.look, row) for name, row in zip(names, rows, strict=True))
+        )
+
+
+def _slashed(name: str) -> str:
+    return name if os.sep == "/" else name.replace(os.sep, "/")
+
+
+# Names
+
+
+def _too_long(item: Item, settings: Settings, made: Plan) -> bool:
+    """Whether a picture's glimpses have names no disk would take; then every row of it has failed."""
+    names = [mask_name(want.name, settings.writing) or want.name for want in item.wants]
+    longest = max((part for name in names for part in name.split("/")), key=_bytes)
+    if _bytes(longest) <= LONGEST_NAME:
+        return False
+    error = OutputError(
+        f"the name {shown(longest[:40])}... is too long", why=f"{_bytes(longest)} bytes, {LONGEST_NAME} are allowed"
+    )
+    made.failures.extend(failures(item, error))
+    return True
+
+
+def failures(item: Item, error: GlimpseError) -> list[Failure]:
+    """One for each row of a picture that failed as a whole."""
+    return [Failure(item.image, want.row.where if want.row else None, reason_of(error), error) for want in item.wants]
+
+
+def _bytes(name: str) -> int:
+    return len(name) if name.isascii() else len(os.fsencode(name))
+
+
+def _refuse_collisions(items: Iterable[Item], settings: Settings) -> None:
+    """Two glimpses of one name, also where the disk takes A for a, or two spellings of é, for one."""
+    taken: dict[str, Item | None] = dict.fromkeys((METADATA, ERRORS, RUN, OWN))
+    folders: dict[str, Item] = {}
+    for item in items:
+        for want in item.wants:
+            mask = mask_name(want.name, settings.writing)
+            for name in (want.name, mask) if mask else (want.name,):
+                key = _folded(name)
+                if key in taken:
+                    _refuse_pair(name, taken[key], item)
+                taken[key] = item
+                folder = posixpath.dirname(key)
+                while folder and folder not in folders:
+                    folders[folder] = item
+                    folder = posixpath.dirname(folder)
+    for folder, item in folders.items():
+        if folder in taken:
+            _refuse_pair(folder, taken[folder], item)
+
+
+def _folded(name: str) -> str:
+    if name.isascii():
+        return name.lower()
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFD", name).casefold())
+
+
+def _refuse_pair(name: str, first: Item | None, second: Item) -> None:
+    if first is None:
+        raise UsageError(f"{shown(second.image)} wants the name {shown(name)}, which the run needs", hint="rename it")
+    if first is second:
+        raise UsageError(
+            f"two rows of {shown(second.image)} want the name {shown(name)}", hint="give every row an id of its own"
+        )
+    raise UsageError(
+        f"{shown(first.path)} and {shown(second.path)} both want the name {shown(name)}",
+        hint="rename one of them, or run them into folders of their own",
+    )
+
+
+def _refuse_other_sizes(items: Iterable[Item]) -> None:
+    sizes = {want.look.size for item in items for want in item.wants}
+    if len(sizes) > 1:
+        told = " and ".join(f"{w}x{h}" for h, w in sorted(sizes)[:2])
+        raise UsageError(f"a stack holds glimpses of one size, got {told}", hint="shards or files take any")
+
+
+def _refuse_inputs(items: Sequence[Item], settings: Settings) -> None:
+    """An output that is also an input: possible only where a source lies in the folder."""
+    folder = os.path.realpath(settings.folder)
+    sheet = settings.contact_sheet and os.path.realpath(settings.contact_sheet)
+    if sheet and any(os.path.realpath(item.path) == sheet for item in items):
+        raise UsageError(f"the contact sheet {shown(sheet)} is also an input", hint="another --contact-sheet")
+    roots = {root: os.path.realpath(root) for root in {item.root for item in items}}
+    if not any(_inside(root, folder) or _inside(folder, root) for root in roots.values()):
+        return
+    inputs = {os.path.join(roots[item.root], item.image) for item in items}  # noqa: PTH118 - strings
+    for item in items:
+        for want in item.wants:
+            for name in (want.name, mask_name(want.name, settings.writing)):
+                if name and os.path.join(folder, name) in inputs:  # noqa: PTH118 - strings
+                    raise UsageError(f"the output {shown(name)} is also an input", hint="another -o")
+
+
+def _inside(path: str, folder: str) -> bool:
+    return path == folder or path.startswith(folder.rstrip(os.sep) + os.sep)

@@ -1,0 +1,208 @@
+"""Worker processes that may die: a crash, a hang or an out-of-memory is blamed on the one picture that caused it.
+
+pebble keeps the processes: it replaces one that died and kills one that is over its deadline, which the pools of
+Python's own library cannot. What is ours is blame (a chunk that died is done again picture by picture), bounded
+work in flight, and a new pool where one broke.
+"""
+
+import os
+import signal
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from itertools import islice
+from multiprocessing import active_children, forkserver, get_all_start_methods, get_context
+from threading import Thread
+from typing import Any, Generic, Self, TypeVar
+
+from pebble import ProcessExpired, ProcessPool
+
+from glimpse_cli.batch import worker
+from glimpse_cli.errors import GlimpseError
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+_TICK = 0.2  # seconds after which the parent looks up
+_GRACE = 15.0  # seconds beyond a deadline without any sign of life after which the pool itself is given up
+_CHUNK_SECONDS, _LARGEST_CHUNK = 0.1, 16  # so much work a message that its cost is not felt
+_PATIENCE = 3.0  # seconds that the end of a pool may take
+_TRIES = 5  # pools that may break in a row before the run is given up
+
+# What a worker needs is loaded once, in a server process that holds nothing else and that the workers are forked from.
+_PRELOAD = [
+    "glimpse_cli.batch.worker",
+    *(f"PIL.{name}ImagePlugin" for name in ("Jpeg", "Png", "WebP", "Tiff", "Bmp", "Gif", "Ppm")),
+]
+_ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1", "PILLOW_BLOCKS_MAX": "8"}  # see __main__
+
+
+class TaskError(GlimpseError):
+    """A task that its worker did not survive, or that took too long; ``reason`` is a word or three."""
+
+    def __init__(self, what: str, reason: str, *, why: str | None = None, hint: str | None = None) -> None:
+        super().__init__(what, why=why, hint=hint)
+        self.reason = reason
+
+
+class Pool:
+    """Workers for chunks of tasks.
+
+    Args:
+        jobs: processes.
+        timeout: seconds that one task may take.
+        pixels: see `worker.start`.
+    """
+
+    def __init__(self, jobs: int, timeout: float, pixels: int) -> None:
+        self.jobs, self.timeout, self.pixels = jobs, timeout, pixels
+        self._pool: ProcessPool | None = None
+        self._broken = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._end()
+
+    def map(
+        self, function: Callable[..., list[R]], tasks: Iterable[T], *args: Any
+    ) -> Iterator[tuple[T, R | TaskError]]:
+        """Results as they come, in no order.
+
+        Args:
+            function: of a chunk of tasks and ``args``, gives a list with a result a task; pickled by its name.
+            tasks: taken as workers become free.
+            args: the same for every chunk.
+
+        Yields:
+            A task, and its result or how its process ended.
+
+        Raises:
+            GlimpseError: no worker lives long enough to do anything.
+        """
+        flight = _Flight(iter(tasks))
+        while True:
+            while len(flight.flying) < 2 * self.jobs and (chunk := flight.next()):
+                flight.flying[self._send(function, chunk, args)] = chunk
+            if not flight.flying:
+                return
+            finished, _ = wait(flight.flying, _TICK, FIRST_COMPLETED)
+            for future in finished:
+                yield from self._results(future, flight)
+            if flight.lost or not self._alive(flight.heard):
+                self._give_up_on(flight)
+
+    def _results(self, future: "Future[tuple[float, list[R]]]", flight: "_Flight[T]") -> Iterator[tuple[T, Any]]:
+        chunk, error = flight.flying.pop(future), future.exception()
+        if isinstance(error, BrokenProcessPool):
+            flight.alone.extend(chunk)
+            flight.lost = True
+            return
+        flight.heard, self._broken = time.monotonic(), 0
+        if error is None:
+            seconds, results = future.result()
+            flight.size = min(max(1, int(_CHUNK_SECONDS * len(chunk) / max(seconds, 1e-9))), _LARGEST_CHUNK)
+            yield from zip(chunk, results, strict=True)
+        elif len(chunk) > 1:
+            flight.alone.extend(chunk)  # one of them did it: each again, by itself
+        else:
+            yield chunk[0], self._blame(error)
+
+    def _blame(self, error: BaseException) -> TaskError:
+        if isinstance(error, TimeoutError):
+            return TaskError(f"took longer than {self.timeout:g} s", "timed out", hint="--timeout allows more")
+        if isinstance(error, ProcessExpired):
+            code = error.exitcode
+            how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+            return TaskError("the decoder crashed", "crashed", why=how)
+        return TaskError(f"a bug: {type(error).__name__}: {error}", "bug")  # the run goes on; its text says where
+
+    def _send(
+        self, function: Callable[..., list[R]], chunk: list[T], args: tuple[Any, ...]
+    ) -> "Future[tuple[float, list[R]]]":
+        if self._pool is None:
+            self._pool = self._begin()
+        try:
+            return self._pool.schedule(_timed, (function, chunk, args), timeout=self.timeout)
+        except RuntimeError as error:  # it broke since we last looked
+            lost: Future[tuple[float, list[R]]] = Future()
+            lost.set_exception(BrokenProcessPool(str(error)))
+            return lost
+
+    def _begin(self) -> ProcessPool:
+        method = "forkserver" if "forkserver" in get_all_start_methods() else "spawn"
+        context = get_context(method)
+        if method == "forkserver":
+            context.set_forkserver_preload(_PRELOAD)
+            with _environment(_ENVIRONMENT):
+                forkserver.ensure_running()
+        here = os.getcwd()  # noqa: PTH109 - the server's may be another
+        return ProcessPool(self.jobs, initializer=worker.start, initargs=(self.pixels, here), context=context)
+
+    def _alive(self, heard: float) -> bool:
+        silent = time.monotonic() - heard > self.timeout + _GRACE
+        return self._pool is not None and self._pool.active and not silent
+
+    def _give_up_on(self, flight: "_Flight[T]") -> None:
+        """The pool broke: everything in flight is done again, by a new one."""
+        self._end()
+        self._broken += 1
+        if self._broken == _TRIES:
+            raise GlimpseError("worker processes die before they do anything", hint="--jobs 1, or more memory")
+        for chunk in flight.flying.values():
+            flight.alone.extend(chunk)
+        flight.flying.clear()
+        flight.lost, flight.heard = False, time.monotonic()
+
+    def _end(self) -> None:
+        """Stop the workers, whatever they are doing, within a few seconds."""
+        pool, self._pool = self._pool, None
+        if pool is None:
+            return
+        pool.stop()  # type: ignore[no-untyped-call]  # pebble is typed for the most part
+        end = Thread(target=pool.join, daemon=True)  # it may wait for a pipe that nobody reads
+        end.start()
+        end.join(_PATIENCE)
+        if end.is_alive():
+            for child in active_children():
+                if child.name == "pebble_pool_worker":
+                    child.kill()
+
+
+class _Flight(Generic[T]):
+    """The tasks of one `Pool.map`: those to come, those in flight, and those to be done again by themselves."""
+
+    def __init__(self, source: Iterator[T]) -> None:
+        self.source = source
+        self.alone: deque[T] = deque()
+        self.flying: dict[Future[Any], list[T]] = {}
+        self.size = 1
+        self.lost = False
+        self.heard = time.monotonic()
+
+    def next(self) -> list[T]:
+        return [self.alone.popleft()] if self.alone else list(islice(self.source, self.size))
+
+
+def _timed(function: Callable[..., list[R]], chunk: list[T], args: tuple[Any, ...]) -> tuple[float, list[R]]:
+    began = time.perf_counter()
+    results = function(chunk, *args)
+    return time.perf_counter() - began, results
+
+
+@contextmanager
+def _environment(values: dict[str, str]) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value

@@ -1,0 +1,284 @@
+"""A run, from its plan to its manifests: who does what, what is noted when, and what is refused."""
+
+import json
+import os
+import platform
+import shutil
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from hashlib import blake2b
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from glimpse_cli import __version__, draw, images
+from glimpse_cli.banks import Floats
+from glimpse_cli.batch import gather, worker
+from glimpse_cli.batch.journal import Journal, locked, remove_temporaries
+from glimpse_cli.batch.manifest import Placed, done, metadata, write_run, write_tables
+from glimpse_cli.batch.plan import ERRORS, JOURNAL, METADATA, RUN, Failure, Plan, Settings, plan
+from glimpse_cli.batch.pool import Pool, TaskError
+from glimpse_cli.batch.worker import Begun, Errand, Outcome, Ways
+from glimpse_cli.devices import Device, resolve
+from glimpse_cli.errors import GlimpseError, OutputError
+from glimpse_cli.files import shown, write_whole
+
+SHEET = 60  # glimpses on a contact sheet
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What came of a run, in rows.
+
+    Args:
+        rows: all that were wanted: done + failed + skipped.
+        done: made now.
+        failed: see ``errors.jsonl``.
+        skipped: found as an earlier run left them, or not begun because the run was to stop.
+        warned: done or found, with a warning in ``metadata.jsonl``.
+        passed_over: files and folders that were not looked at, by why.
+        gone: pictures that an earlier run did and that are no longer among the sources.
+        seconds: of wall clock.
+        came_through: glimpses there are now.
+    """
+
+    rows: int
+    done: int
+    failed: int
+    skipped: int
+    warned: int
+    passed_over: dict[str, int]
+    gone: int
+    seconds: float
+    came_through: int
+
+    @property
+    def exit_code(self) -> int:
+        """0 all is well, 3 with failures, 1 where nothing came through."""
+        if not self.failed:
+            return 0
+        return 3 if self.came_through else 1
+
+
+@dataclass
+class Progress:
+    """How far a run is, in rows; changed as it goes."""
+
+    rows: int
+    done: int = 0
+    failed: int = 0
+    kept: int = 0
+    warned: int = 0
+
+    @property
+    def left(self) -> int:
+        """Rows nothing is known of yet."""
+        return self.rows - self.done - self.failed - self.kept
+
+
+Watch = Callable[[Progress, Sequence[Failure]], None]
+
+
+def run(settings: Settings, watch: Watch | None = None) -> Summary:
+    """Do a run, or what is left of it.
+
+    Args:
+        settings: what is asked for.
+        watch: called with the progress so far and the failures that are new, once a picture.
+
+    Raises:
+        UsageError: what cannot end well; nothing was started.
+        OutputError: the folder cannot be written, or holds files of somebody else.
+        DeviceError: the device is not there.
+    """
+    began = time.monotonic()
+    device = resolve(settings.device)
+    settings = replace(settings, device=device.name)
+    made = plan(settings)
+    if not settings.force and not Path(settings.folder, JOURNAL).exists():
+        _refuse_foreign(made, settings)
+    with locked(settings.folder):
+        remove_temporaries(settings.folder)
+        journal = Journal(settings.folder, fingerprint(settings), made.items, force=settings.force)
+        try:
+            progress = _Run(settings, made, journal, device, watch or _nobody).go()
+        finally:
+            journal.close()
+        summary = _summary(made, progress, journal.others, time.monotonic() - began)
+        write_run(Path(settings.folder), _document(settings, summary))
+    return summary
+
+
+def _nobody(progress: Progress, failures: Sequence[Failure]) -> None:
+    """Watches nothing."""
+
+
+def fingerprint(settings: Settings) -> dict[str, Any]:
+    """What the bytes of the outputs follow from, besides inputs and rows: a folder holds one such run."""
+    how = settings.look or settings.defaults
+    document = {
+        "sources": [os.path.realpath(source) for source in settings.sources],
+        "table": None if settings.rows is None else os.path.realpath(settings.base),
+        **(asdict(how) if how else {}),
+        **asdict(settings.reading),
+        **asdict(settings.writing),
+        "form": settings.form,
+        "shards": settings.shards,
+        "device": settings.device.partition(":")[0],
+    }
+    same: dict[str, Any] = json.loads(json.dumps(document))  # as it comes back from the journal
+    return same
+
+
+class _Run:
+    """The work of one run, on a plan, a journal and a device."""
+
+    def __init__(self, settings: Settings, made: Plan, journal: Journal, device: Device, watch: Watch) -> None:
+        self.settings, self.plan, self.journal, self.device, self.watch = settings, made, journal, device, watch
+        self.ways = Ways(str(gather.parts_of(settings)), settings.reading, settings.writing, settings.form)
+        self.progress = Progress(made.rows, failed=len(made.failures))
+        self.sealed = settings.form != "files" and gather.is_intact(settings, journal.sealed)
+        self.changed = self.crashed = False
+
+    def go(self) -> Progress:
+        if self.journal.sealed and not self.sealed:
+            gather.unseal(self.settings, self.journal.sealed)
+        self.watch(self.progress, self.plan.failures)
+        if self.plan.items and not (self.settings.stop and self.plan.failures):
+            self._work()
+        if self.crashed:
+            remove_temporaries(self.settings.folder)
+        self._finish()
+        return self.progress
+
+    def _work(self) -> None:
+        settings = self.settings
+        looks = {want.look.size for item in self.plan.items for want in item.wants}
+        pixels = max(settings.reading.max_pixels, *(h * w for h, w in looks))
+        jobs = min(settings.jobs, len(self.plan.items))
+        with Pool(jobs, settings.timeout, pixels) as pool:
+            through = self._on_cpu if self.device.name == "cpu" else self._on_device
+            for outcome in through(pool):
+                self._note(outcome)
+                if settings.stop and outcome.failures:
+                    return
+
+    def _errands(self) -> Iterator[Errand]:
+        for n, item in enumerate(self.plan.items):
+            yield Errand(n, item, self.journal.line(n), self.sealed and self.journal.is_sealed(n))
+
+    def _on_cpu(self, pool: Pool) -> Iterator[Outcome]:
+        for errand, result in pool.map(worker.do, self._errands(), self.ways):
+            yield self._blamed(errand, result) if isinstance(result, TaskError) else result
+
+    def _on_device(self, pool: Pool) -> Iterator[Outcome]:
+        """Workers read and cut windows, the device computes them here, other workers encode and write."""
+        over: deque[Outcome] = deque()  # pictures that come to their end before they are written
+        with Pool(pool.jobs, pool.timeout, pool.pixels) as writers:
+            for (begun, _), result in writers.map(worker.finish_all, self._computed(pool, over), self.ways):
+                while over:
+                    yield over.popleft()
+                yield self._blamed(begun.errand, result) if isinstance(result, TaskError) else result
+        yield from over
+
+    def _computed(self, pool: Pool, over: deque[Outcome]) -> Iterator[tuple[Begun, list[Floats | GlimpseError]]]:
+        for errand, begun in pool.map(worker.begin_all, self._errands(), self.ways):
+            if isinstance(begun, Begun):
+                glimpses = list(worker.computed(begun.loaded, self.device.contract))
+                yield worker.without_windows(begun), glimpses
+            else:
+                over.append(self._blamed(errand, begun) if isinstance(begun, TaskError) else begun)
+
+    def _blamed(self, errand: Errand, error: TaskError) -> Outcome:
+        self.crashed = True
+        what = f"{shown(errand.item.image)}: {error.what}"
+        return worker.failed(errand, TaskError(what, error.reason, why=error.why, hint=error.hint), self.ways)
+
+    def _note(self, outcome: Outcome) -> None:
+        before = self.journal.line(outcome.n)
+        if outcome.line not in (None, before) and not (outcome.kept and self.sealed):
+            self.journal.append(outcome.n, outcome.line)
+            self.changed = self.changed or not outcome.kept
+        self.changed = self.changed or bool(outcome.done)
+        progress = self.progress
+        progress.done += outcome.done
+        progress.kept += outcome.kept
+        progress.failed += len(outcome.failures)
+        progress.warned += outcome.warned
+        self.watch(progress, outcome.failures)
+
+    def _finish(self) -> None:
+        """Write what stands beside the glimpses, and put together what is to be one."""
+        settings, folder = self.settings, Path(self.settings.folder)
+        if settings.form != "files" and self.progress.left:
+            return  # it was to stop: the parts wait for the rest
+        wanted = sum(len(item.wants) for item in self.plan.items)
+        placed = gather.placed(settings, wanted)
+        if settings.form == "files" or self._is_as_sealed(placed):
+            write_tables(self.plan, self.journal, folder, placed)
+        else:
+            gather.unseal(settings, self.journal.sealed)
+            write_tables(self.plan, self.journal, folder, placed)
+            self.journal.seal(gather.seal(settings, self._done, wanted))
+        if settings.form != "files":
+            shutil.rmtree(self.ways.folder, ignore_errors=True)
+        if settings.contact_sheet:
+            self._draw_sheet(settings.contact_sheet, wanted)
+
+    def _is_as_sealed(self, placed: Placed) -> bool:
+        if not self.sealed or self.changed:
+            return False
+        found = blake2b(digest_size=16)
+        for line in metadata(self.plan, self.journal, placed):
+            found.update(line)
+        return found.hexdigest() == self.journal.sealed[METADATA]
+
+    def _done(self) -> Iterator[tuple[int, dict[str, Any]]]:
+        return done(self.plan, self.journal)
+
+    def _draw_sheet(self, path: str, wanted: int) -> None:
+        pairs = list(gather.first(self.settings, self._done(), wanted, SHEET))
+        if pairs:
+            names, pictures = zip(*pairs, strict=True)
+            sheet = draw.contact_sheet(pictures, [shown(name) for name in names])
+            write_whole(path, images.encode_picture(sheet, Path(path).suffix[1:].lower().replace("jpeg", "jpg")))
+
+
+def _refuse_foreign(made: Plan, settings: Settings) -> None:
+    """Nothing that is not a run's own is replaced."""
+    folder = Path(settings.folder)
+    if not folder.is_dir():
+        return
+    wanted = (want.name for item in made.items for want in item.wants) if settings.form == "files" else ()
+    for name in (*gather.names_of(settings), METADATA, ERRORS, RUN, *wanted):
+        if os.path.lexists(f"{settings.folder}/{name}"):
+            raise OutputError(f"{shown(folder / name)} exists", hint="--force to replace it, or another -o")
+
+
+def _summary(made: Plan, progress: Progress, gone: int, seconds: float) -> Summary:
+    return Summary(
+        rows=progress.rows,
+        done=progress.done,
+        failed=progress.failed,
+        skipped=progress.kept + progress.left,
+        warned=progress.warned,
+        passed_over=made.passed_over,
+        gone=gone,
+        seconds=round(seconds, 3),
+        came_through=progress.done + progress.kept,
+    )
+
+
+def _document(settings: Settings, summary: Summary) -> dict[str, Any]:
+    return {
+        "settings": fingerprint(settings),
+        "jobs": settings.jobs,
+        "versions": {
+            "glimpse": __version__,
+            "python": platform.python_version(),
+            **{name: version(name) for name in ("numpy", "pillow")},
+        },
+        **asdict(summary),
+    }
