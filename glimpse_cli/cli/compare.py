@@ -1,0 +1,274 @@
+"""``glimpse compare``: one place through several methods and devices, as a table, a picture, numbers or a page."""
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, cast
+
+import typer
+
+from glimpse_cli import files
+from glimpse_cli.cli import table, talk
+from glimpse_cli.cli.app import command
+from glimpse_cli.cli.options import HOW, OUT, PlaceOptions, ReadOptions, TalkOptions, parse_count, parse_format
+from glimpse_cli.errors import GlimpseError, OutputError, UsageError
+from glimpse_cli.places import parse_size, parse_width
+
+if TYPE_CHECKING:
+    from glimpse_cli.compare import Contender, Limit, Plan
+    from glimpse_cli.kernels import Padding
+
+PIPE = "-"
+FINISHED_WITH_FAILURES = 3
+LANCZOS = "lanczos"
+CHECK = "What is checked"
+
+
+@dataclass(frozen=True)
+class ContestOptions:
+    """What is compared."""
+
+    methods: Annotated[
+        str,
+        typer.Option(
+            metavar="METHOD,...",
+            help="hard, gaussian, stn; a gaussian may carry its width: gaussian:s=0.5, gaussian:s=Y/X.",
+            rich_help_panel=HOW,
+        ),
+    ] = "hard,gaussian,stn"
+    devices: Annotated[
+        str,
+        typer.Option(
+            metavar="DEVICE,...", envvar="GLIMPSE_DEVICE", help="cpu, cuda, cuda:N or auto.", rich_help_panel=HOW
+        ),
+    ] = "cpu"
+    size: Annotated[
+        str, typer.Option(metavar="WxH", help="Size of the glimpses, or N for NxN.", rich_help_panel=HOW)
+    ] = "64x64"
+    s: Annotated[
+        str | None,
+        typer.Option("-s", metavar="Y,X", help="Width of the gaussian; 0.35 max(1, |d|).", rich_help_panel=HOW),
+    ] = None
+    padding: Annotated[
+        str | None,
+        typer.Option(metavar="PADDING", help="zeros, border or reflection, as in crop.", rich_help_panel=HOW),
+    ] = None
+    reference: Annotated[
+        str,
+        typer.Option(
+            metavar="METHOD", help="What the rows are compared with: lanczos is Pillow's.", rich_help_panel=HOW
+        ),
+    ] = LANCZOS
+    repeats: Annotated[
+        str, typer.Option(metavar="N", help="How often each glimpse is timed; the median counts.", rich_help_panel=HOW)
+    ] = "9"
+
+    def plan(self, place: PlaceOptions, read: ReadOptions) -> "Plan":
+        """What is compared, checked; the devices are there."""
+        from glimpse_cli.compare import Plan  # noqa: PLC0415 - numpy
+        from glimpse_cli.devices import resolve  # noqa: PLC0415 - likewise
+
+        contenders = self._contenders(self.methods, "--methods", place)
+        if self.s is not None and not any(each.label == "gaussian" for each in contenders):
+            raise UsageError(f"-s is the gaussian's width, and --methods {self.methods} has no plain gaussian")
+        reference = None if self.reference == LANCZOS else self._contenders(self.reference, "--reference", place)
+        if reference and len(reference) > 1:
+            raise UsageError(f"--reference takes one method, got {self.reference!a}")
+        repeats = parse_count(self.repeats, "--repeats")
+        devices = tuple(resolve(name.strip()) for name in self.devices.split(","))
+        return Plan(contenders, devices, reference[0] if reference else None, read.reading(), repeats)
+
+    def _contenders(self, text: str, name: str, place: PlaceOptions) -> tuple["Contender", ...]:
+        from glimpse_cli.compare import parse_methods  # noqa: PLC0415 - numpy
+
+        where, *more = place.places()
+        if more:
+            raise UsageError(f"compare looks at one place, got {len(more) + 1} boxes")
+        s = None if self.s is None else parse_width(self.s)
+        return parse_methods(
+            text, where, parse_size(self.size), s=s, padding=cast("Padding | None", self.padding), name=name
+        )
+
+
+@dataclass(frozen=True)
+class ShowOptions:
+    """What is shown and checked."""
+
+    output: Annotated[
+        str | None,
+        typer.Option(
+            "-o",
+            "--output",
+            metavar="PATH",
+            help="The picture: input, glimpses, masks, differences. A folder for several inputs.",
+            rich_help_panel=OUT,
+        ),
+    ] = None
+    report: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="One self-contained HTML page with all of it.", rich_help_panel=OUT),
+    ] = None
+    json: Annotated[bool, typer.Option("--json", help="The numbers as one JSON document.", rich_help_panel=OUT)] = False
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Say what each number means; needs no IMAGE.", rich_help_panel=OUT)
+    ] = False
+    force: Annotated[bool, typer.Option("--force", help="Replace outputs that exist.", rich_help_panel=OUT)] = False
+    fail_above: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="METRIC=VALUE",
+            help="mae, max, psnr or ssim of every row against the reference or, of several devices, against the first; "
+            "exit 3 where one is worse (for psnr and ssim: below).",
+            rich_help_panel=CHECK,
+        ),
+    ] = None
+
+    def limits(self) -> list["Limit"]:
+        """The limits, where what they need is there."""
+        from glimpse_cli.compare import parse_limit  # noqa: PLC0415 - numpy
+        from glimpse_cli.compare.measures import has_ssim  # noqa: PLC0415 - likewise
+
+        limits = [parse_limit(text) for text in self.fail_above or ()]
+        if any(limit.metric == "ssim" for limit in limits) and not has_ssim():
+            raise GlimpseError("--fail-above ssim needs scikit-image", hint="pip install 'glimpse-cli[metrics]'")
+        return limits
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is the same for every picture of one command."""
+
+    plan: "Plan"
+    limits: "Sequence[Limit]"
+    show: ShowOptions
+    said: TalkOptions
+
+
+@command("compare")
+def compare(
+    images: Annotated[
+        list[str] | None, typer.Argument(metavar="IMAGE...", help="Picture files; - is stdin.", show_default=False)
+    ] = None,
+    *,
+    place: PlaceOptions,
+    contest: ContestOptions,
+    show: ShowOptions,
+    read: ReadOptions,
+    said: TalkOptions,
+) -> None:
+    """Look at one place with several methods, and measure how they differ.
+
+    glimpse compare photo.jpg --box 40,30,200,190 -o compare.png
+
+    glimpse compare photo.jpg --box 40,30,200,190 --methods gaussian,stn --fail-above psnr=30
+    """
+    if show.explain and not images:
+        return _explain()
+    if not images:
+        raise UsageError("compare needs a picture", hint="glimpse compare --help")
+    plan, limits, targets = contest.plan(place, read), show.limits(), _targets(images, show)
+    documents, failed = [], []
+    for image, target in zip(images, targets, strict=True):
+        try:
+            documents.append(_compare(image, target, Task(plan, limits, show, said)))
+        except GlimpseError as error:
+            talk.explain(error)
+            failed.append(image)
+    _tell_all(documents, plan, show)
+    if failed or any(document["failures"] for document in documents):
+        raise typer.Exit(FINISHED_WITH_FAILURES if documents else 1)
+    return None
+
+
+def _compare(image: str, target: Path | None, task: Task) -> dict[str, Any]:
+    """One picture: its numbers said, its picture written."""
+    from glimpse_cli import compare, images  # noqa: PLC0415 - numpy and Pillow, which `glimpse --help` does not pay for
+
+    data = files.read_stream(sys.stdin.buffer, "stdin") if image == PIPE else files.read_bytes(image)
+    found = compare.compare(data, image, task.plan)
+    document = {
+        "input": image,
+        **compare.document(found),
+        "notes": compare.notes(found),
+        "failures": compare.failures(found.rows, task.limits),
+    }
+    if target is not None:
+        form = parse_format(target.suffix[1:], "-o")
+        files.make_folder(target.parent)
+        files.write_whole(target, images.encode_picture(compare.figure(found, files.shown(Path(image).name)), form))
+    if not task.said.quiet:
+        for warning in document["warnings"]:
+            talk.warn(f"{files.shown(image)}: {warning}")
+    for failure in document["failures"]:
+        talk.explain(GlimpseError(f"{files.shown(image)}: {failure}"))
+    if not task.show.json:
+        table.show(document, several_devices=len(task.plan.devices) > 1)
+    return document
+
+
+def _tell_all(documents: Sequence[dict[str, Any]], plan: "Plan", show: ShowOptions) -> None:
+    """What is said of all pictures together."""
+    from glimpse_cli.compare import EXPLAINED, means, threads  # noqa: PLC0415 - numpy
+
+    about = {
+        "reference": "lanczos" if plan.reference is None else plan.reference.label,
+        "repeats": plan.repeats,
+        "threads": threads(),
+    }
+    mean = means(documents) if len(documents) > 1 else None
+    if show.json:
+        explained = {"explain": EXPLAINED} if show.explain else {}
+        talk.say(json.dumps({**about, "images": documents, "mean": mean, **explained}, allow_nan=False))
+        return
+    if mean:
+        table.show_means(mean, len(documents), several_devices=len(plan.devices) > 1)
+    if documents:
+        table.show_basis(about)
+    if show.explain:
+        _explain()
+
+
+def _explain() -> None:
+    from glimpse_cli.compare import EXPLAINED  # noqa: PLC0415 - numpy
+
+    for name, meaning in EXPLAINED.items():
+        talk.say(f"{name:<12} {meaning}")
+
+
+def _targets(images: Sequence[str], show: ShowOptions) -> list[Path | None]:
+    """Where each picture goes; refused before anything is started: an output that is an input, or that exists."""
+    inputs = [Path(image) for image in images if image != PIPE]
+    targets = _pictures(images, show)
+    paths = [path for path in (*targets, show.report and Path(show.report)) if path]
+    for number, path in enumerate(paths):
+        if path in paths[:number]:
+            raise UsageError(f"two outputs want the name {files.shown(path)}", hint="another -o")
+        if any(_same(path, image) for image in inputs):
+            raise UsageError(f"the output {files.shown(path)} is also an input", hint="another -o")
+        if path.exists() and not show.force:
+            raise OutputError(f"{files.shown(path)} exists", hint="--force to replace it, or another name")
+    return targets
+
+
+def _pictures(images: Sequence[str], show: ShowOptions) -> list[Path | None]:
+    if show.output is None:
+        return [None] * len(images)
+    if show.output == PIPE:
+        raise UsageError("stdout is the table's: -o takes a file", hint="-o compare.png")
+    path = Path(show.output)
+    if len(images) > 1 or show.output.endswith("/") or path.is_dir():
+        if path.exists() and not path.is_dir():
+            raise UsageError(f"{len(images)} pictures need a folder, got -o {files.shown(path)}", hint="-o FOLDER/")
+        return [path / f"{'stdin' if image == PIPE else Path(image).stem}.compare.png" for image in images]
+    if parse_format(path.suffix[1:], f"-o {files.shown(path)}") == "npy":
+        raise UsageError("npy is no picture", hint="-o compare.png")
+    return [path]
+
+
+def _same(path: Path, other: Path) -> bool:
+    try:
+        return path.samefile(other)
+    except (OSError, ValueError):
+        return False

@@ -1,0 +1,29 @@
+"""One place through several methods and devices: what each gives, what it costs, and how far they are apart.
+
+``contenders`` are read from text, ``lenses`` are methods written out as matrices, ``measures`` are the numbers of two
+glimpses, ``rows`` puts a picture through all of it, ``words`` says what came out, and ``page`` shows it in a browser.
+"""
+
+from glimpse_cli.compare.contenders import METRICS, Contender, Limit, parse_limit, parse_methods
+from glimpse_cli.compare.figure import figure
+from glimpse_cli.compare.rows import Comparison, Plan, Row, compare, document, failures, means, threads
+from glimpse_cli.compare.words import EXPLAINED, notes
+
+__all__ = [
+    "EXPLAINED",
+    "METRICS",
+    "Comparison",
+    "Contender",
+    "Limit",
+    "Plan",
+    "Row",
+    "compare",
+    "document",
+    "failures",
+    "figure",
+    "means",
+    "notes",
+    "parse_limit",
+    "parse_methods",
+    "threads",
+]

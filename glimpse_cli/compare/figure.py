@@ -1,0 +1,57 @@
+"""The picture of a comparison, and its glimpses as pictures of their own."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from glimpse_cli import draw
+from glimpse_cli.banks import Floats
+from glimpse_cli.compare.lenses import values
+from glimpse_cli.compare.rows import Comparison, Row
+from glimpse_cli.items import outline
+
+Pixels = NDArray[np.uint8]
+
+
+def figure(comparison: Comparison, title: str) -> Pixels:
+    """(height, width, 3): the input with its box, each glimpse, what it attended to, and where they differ.
+
+    Args:
+        comparison: of one picture, loaded with its preview.
+        title: what the input is called.
+    """
+    loaded, rows = comparison.loaded, comparison.rows
+    spec = rows[0].sight.spec
+    box = outline(spec)
+    if loaded.preview is None:
+        raise ValueError("a figure needs a preview: load(..., preview=True)")
+    seen = draw.zoomed(loaded.size, box, spec.size, len(rows))
+    window = draw.Window(shown(values(rows[0].sight.read(*seen), alpha=loaded.alpha), alpha=loaded.alpha), *seen)
+    devices = len({row.device for row in rows})
+    panels = [_panel_row(row, comparison, named=devices > 1) for row in rows]
+    return draw.panel(loaded.preview, loaded.size, box, window, panels, title=title)
+
+
+def shown(seen: Floats, *, alpha: bool) -> Pixels:
+    """(h, w, 3) for the eye, alpha laid over mid-grey.
+
+    Args:
+        seen: (h, w, C), white at 1, colour weighed by alpha.
+        alpha: whether the last channel is alpha.
+    """
+    rounded = (np.clip(np.nan_to_num(_opaque(seen, alpha=alpha)), 0, 1) * 255 + 0.5).astype(np.uint8)
+    return np.ascontiguousarray(np.broadcast_to(rounded, (*rounded.shape[:2], 3)))
+
+
+def _opaque(seen: Floats, *, alpha: bool) -> Floats:
+    return seen[..., :-1] + (1 - seen[..., -1:]) / 2 if alpha else seen
+
+
+def _panel_row(row: Row, comparison: Comparison, *, named: bool) -> draw.PanelRow:
+    (H, W), (h, w) = comparison.loaded.size, row.sight.spec.size
+    return draw.PanelRow(
+        label=f"{row.label} on {row.device}" if named else row.label,
+        note=f"{w} x {h} · {row.ms:.3g} ms",
+        glimpse=_opaque(row.glimpse, alpha=comparison.loaded.alpha),
+        ay=row.sight.by.column_sums(H),
+        ax=row.sight.bx.column_sums(W),
+    )
