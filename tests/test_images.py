@@ -75,16 +75,19 @@ def tiff(strip, tags, order="<"):
     entries = {256: width, 257: height, 258: 8, 259: 1, 262: 1, 273: 0, 277: 1, 278: height, 279: len(strip), **tags}
     packed = {tag: struct.pack(f"{order}{len(v)}H", *v) for tag, v in entries.items() if isinstance(v, tuple)}
     at = 8 + 2 + 12 * len(entries) + 4
-    entries[273] = at + sum(len(v) for v in packed.values() if len(v) > 4)
+    start = at + sum(len(v) for v in packed.values() if len(v) > 4)
+    entries[273] = start
+    if 273 in packed:  # several strips: their offsets were given from the start of the first
+        packed[273] = struct.pack(f"{order}{len(tags[273])}H", *(start + offset for offset in tags[273]))
     table = lists = b""
     for tag, value in sorted(entries.items()):
         if tag not in packed:
             table += struct.pack(f"{order}HHII", tag, 4, 1, value)
             continue
-        here = packed[tag]
+        here, count = packed[tag], len(packed[tag]) // 2
         if len(here) > 4:
             lists, here = lists + here, struct.pack(f"{order}I", at + len(lists))
-        table += struct.pack(f"{order}HHI4s", tag, 3, len(value), here)
+        table += struct.pack(f"{order}HHI4s", tag, 3, count, here)
     head = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(f"{order}IH", 8, len(entries))
     return head + table + bytes(4) + lists + strip
 
@@ -228,6 +231,17 @@ def test_16_bits_stay_16_bits_in_tiff_in_both_byte_orders(order):
             picture, window = whole(tiff(strip, {**tags, 259: compression}, order))
             assert picture.warnings == ()
             assert (window == pixels).all()
+
+
+def test_planes_of_a_channel_each_are_put_together_and_their_16_bits_said_to_be_lost():
+    pixels = RGBA16[..., :3]
+    for depth, shift, notes in ((8, 8, ()), (16, 0, ("its 16 bits a sample became 8",))):
+        strips = [zlib.compress((pixels[..., c] >> shift).astype(f"<u{depth // 8}").tobytes()) for c in range(3)]
+        offsets = (0, len(strips[0]), len(strips[0]) + len(strips[1]))
+        tags = {258: (depth,) * 3, 259: 8, 262: 2, 273: offsets, 277: 3, 279: tuple(map(len, strips)), 284: 2}
+        picture, window = whole(tiff(b"".join(strips), tags))
+        assert (window == pixels >> 8).all()
+        assert picture.warnings == notes
 
 
 def test_a_negative_16_bit_tiff_is_turned_positive_and_12_bits_fill_16():
@@ -574,7 +588,8 @@ def test_an_interlaced_png_is_measured_by_its_seven_passes():
         pixels = RGB[:height, :width]
         rows = b"".join(b"\0" + row.tobytes() for x, y, dx, dy in order for row in pixels[y::dy, x::dx] if row.size)
         assert (whole(png(pixels, 8, 2, interlace=1, data=zlib.compress(rows)))[1] == pixels).all()
-        refused(png(pixels, 8, 2, interlace=1, data=zlib.compress(rows[:-1])), Reason.TRUNCATED)
+        for drop in {1, min(len(rows), 1 + 3 * width)}:  # a byte, and the whole of the last row
+            refused(png(pixels, 8, 2, interlace=1, data=zlib.compress(rows[:-drop])), Reason.TRUNCATED)
 
 
 def test_a_png_without_header_data_or_end_is_refused():
@@ -632,6 +647,11 @@ BOMBS = {
     "tiff": tiff(bytes(H * W), {}).replace(struct.pack("<HHII", 256, 4, 1, W), struct.pack("<HHII", 256, 4, 1, 10**8)),
 }
 BOMBS["png"] = BOMBS["png"][:29] + struct.pack(">I", zlib.crc32(BOMBS["png"][12:29])) + BOMBS["png"][33:]
+
+
+BOMBS["gif frame"] = (
+    BOMBS["gif"].replace(b"\xff\xff\xff\xff\x80", b"\4\0\4\0\x80").replace(b"\xff" * 4, b"\xe0\x2e" * 2)
+)
 
 
 @pytest.mark.parametrize("kind", BOMBS)

@@ -164,18 +164,11 @@ def _shrunk(image: Image.Image, convert: Callable[[Image.Image], Image.Image], l
     return np.array(small.convert("RGB"))
 
 
-_PREMULTIPLIED = {"LA": "La", "RGBA": "RGBa"}
-
-
 def _smaller(image: Image.Image, longest: int) -> Image.Image:
+    """Whole factors first, for speed, then the rest; Pillow weighs colour by alpha in both."""
     side = max(image.size)
     if side <= longest:
         return image
-    mode = image.mode
-    small = image.convert(_PREMULTIPLIED[mode]) if mode in _PREMULTIPLIED else image
-    if side // longest > 1:
-        small = small.reduce(side // longest)
-    scale = longest / side
-    width, height = (max(1, round(length * scale)) for length in image.size)
-    small = small.resize((width, height), Image.Resampling.BILINEAR)
-    return small if small.mode == mode else small.convert(mode)
+    width, height = (max(1, round(length * longest / side)) for length in image.size)
+    small = image.reduce(side // longest) if side >= 2 * longest else image
+    return small.resize((width, height), Image.Resampling.BILINEAR)
