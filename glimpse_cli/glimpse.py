@@ -16,6 +16,7 @@ Method = Literal["gaussian", "stn", "hard"]
 PEAKS = {np.dtype(np.uint8): 255, np.dtype(np.uint16): 65535}  # the value that becomes 1.0
 MAX_VALUES = 100_000_000  # samples of one glimpse: refused before any memory is taken
 MAX_SIDE = 32768
+FARTHEST = 2.0**53  # pixels: beyond it float64 knows no fractions, nor every pixel
 
 _CACHE = 1 << 18  # bytes that stay in the second-level cache until everyone has had his share of them
 
@@ -30,7 +31,8 @@ class Spec:
         size: (height, width) of the glimpse in samples, 1 or more each.
 
     Raises:
-        ParameterError: a size below 1, or one too large to be meant (32768 a side, 100 million samples).
+        ParameterError: a size below 1, or one too large to be meant (32768 a side, 100 million samples); places so far
+            out that float64 cannot tell pixels apart (2**53).
     """
 
     y: Axis
@@ -39,6 +41,10 @@ class Spec:
 
     def __post_init__(self) -> None:
         require_size(self.size)
+        for axis, n in zip((self.y, self.x), self.size, strict=True):
+            comb = axis.comb
+            if max(abs(comb.first), abs(comb.first + comb.step * n)) > FARTHEST:
+                raise ParameterError(f"u = {comb.first:g} px with d = {comb.step:g} px leaves what float64 can place")
 
     @classmethod
     def from_box(
@@ -179,8 +185,9 @@ def contract(window: NDArray[Any], by: Bank, bx: Bank) -> Floats:
     """
     cube = window if window.ndim == 3 else window[:, :, None]
     few = max(by.weights.shape[1], bx.weights.shape[1]) <= 2
-    # the peak divides, its inverse does not multiply: 255 becomes exactly 1
-    glimpse = (_gathered if few else _banded)(cube, by, bx, PEAKS.get(window.dtype, 1))
+    with np.errstate(invalid="ignore", over="ignore"):  # a picture may hold infinities: they are the caller's
+        # the peak divides, its inverse does not multiply: 255 becomes exactly 1
+        glimpse = (_gathered if few else _banded)(cube, by, bx, PEAKS.get(window.dtype, 1))
     return glimpse if window.ndim == 3 else glimpse[:, :, 0]
 
 
@@ -196,7 +203,7 @@ def _gathered(cube: NDArray[Any], by: Bank, bx: Bank, peak: int) -> Floats:
     for top in range(0, h, count):
         part = slice(top, min(top + count, h))
         n = part.stop - top
-        lines = np.empty((Ky * n, W * C + lanes - C), cube.dtype)  # the last pixel's word may reach beyond it
+        lines = np.zeros((Ky * n, W * C + lanes - C), cube.dtype)  # the last pixel's word may reach beyond it
         lines[:, : W * C] = cube[rows[:, part].ravel()].reshape(Ky * n, W * C)
         words = np.ndarray((W, Ky * n), word, lines.data, strides=(C * cube.itemsize, lines.strides[0]))
         taps = words[columns.ravel()].view(cube.dtype).reshape(Kx, w, Ky * n * lanes).astype(wy.dtype)

@@ -129,6 +129,16 @@ def test_a_slice_of_a_larger_array_reads_like_a_copy():
         np.testing.assert_array_equal(extract(view, spec), extract(view.copy(), spec))
 
 
+@pytest.mark.parametrize("method", ["gaussian", "stn", "hard"])
+def test_a_value_that_is_not_finite_stays_where_it_is_seen(method):
+    image = RNG.random((60, 80)).astype(np.float32)
+    image[50, 70] = np.inf
+    image[51, 71] = np.nan
+    glimpse = extract(image, Spec.from_box(Box(0, 0, 80, 60), (60, 80), method))
+    assert np.isfinite(glimpse[:40, :60]).all()
+    assert not np.isfinite(glimpse[49:53, 69:73]).all()
+
+
 def test_the_image_is_not_written():
     image = RNG.random((23, 31)).astype(np.float32)
     image.flags.writeable = False
@@ -219,6 +229,26 @@ def test_a_dtype_that_has_no_range_is_refused_with_the_remedy():
 def test_a_size_that_cannot_be_meant_is_refused_before_memory_is_taken(size):
     with pytest.raises(ParameterError, match="glimpse"):
         Spec.from_box(Box(0, 0, 2, 3), size)
+
+
+@pytest.mark.parametrize("comb", [Comb(1e16, 1), Comb(0, 1e300), Comb(-1e308, -1e308)])
+def test_places_that_float64_cannot_tell_apart_are_refused(comb):
+    with pytest.raises(ParameterError, match="float64"):
+        Spec(Axis(comb, Hat()), Axis(Comb(0, 1), Hat()), (5, 7))
+
+
+@given(
+    shape=st.tuples(st.integers(1, 4), st.integers(1, 4)),
+    combs=st.tuples(combs, combs),
+    size=sizes,
+    kernel=st.sampled_from(
+        [Gaussian(0.05), Gaussian(1000), Gaussian(0.3, POST_EPS), Hat(), Hat("reflection"), Nearest()]
+    ),
+)
+def test_the_smallest_images_are_the_formula_too(shape, combs, size, kernel):
+    image = RNG.random(shape)
+    spec = Spec(Axis(combs[0], kernel), Axis(combs[1], kernel), size)
+    np.testing.assert_allclose(extract(image, spec), reference(image, spec), atol=1e-12)
 
 
 def test_s_and_reflection_go_with_their_methods_only():

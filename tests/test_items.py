@@ -113,7 +113,7 @@ def test_a_kept_sight_travels_without_its_picture():
 
 
 def test_a_look_that_this_picture_cannot_have_is_an_error_in_its_place():
-    far = Look(BoxPlace((0, 0, 5e306, 1), normalized=True), (5, 7))
+    far = Look(BoxPlace((0, 0, 1e15, 1), normalized=True), (5, 7))
     sights = loaded(np.zeros((43, 71), np.uint8), [LOOKS[0], far, LOOKS[2]]).sights
     assert isinstance(sights[1], ParameterError)
     assert [getattr(sight, "method", None) for sight in sights] == ["gaussian", None, "stn"]
