@@ -148,4 +148,4 @@ def command(name: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
     return register
 
 
-from glimpse_cli.cli import compare, crop  # noqa: E402, F401 - commands register themselves with what stands above
+from glimpse_cli.cli import batch, compare, crop  # noqa: E402, F401 - commands register themselves with what stands above

@@ -1,0 +1,297 @@
+"""``glimpse batch``: whole folders, a place for all or one for each picture, nothing lost."""
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, cast
+
+import typer
+
+from glimpse_cli import files, tables
+from glimpse_cli.cli import talk
+from glimpse_cli.cli.app import command
+from glimpse_cli.cli.options import (
+    OUT,
+    LookOptions,
+    PlaceOptions,
+    ReadOptions,
+    TalkOptions,
+    one_of,
+    parse_count,
+    parse_format,
+    writing,
+)
+from glimpse_cli.cli.progress import watching
+from glimpse_cli.errors import UsageError
+from glimpse_cli.places import BoxPlace, Look, parse_number, parse_size, parse_width
+from glimpse_cli.tables import Defaults
+
+if TYPE_CHECKING:
+    from glimpse_cli.batch import Failure, Settings, Summary
+    from glimpse_cli.glimpse import Method
+    from glimpse_cli.items import MaskFormat, Writing
+    from glimpse_cli.kernels import Padding
+
+RUNNING = "How the run goes"
+LISTED = 10  # failures that are told; all of them are in errors.jsonl
+LONGEST_TIMEOUT = 86400
+
+
+@dataclass(frozen=True)
+class BatchOptions:
+    """What batch writes, and how it goes about it."""
+
+    output: Annotated[
+        str | None,
+        typer.Option("-o", "--output", metavar="FOLDER", help="The folder everything goes into.", rich_help_panel=OUT),
+    ] = None
+    table: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="TABLE",
+            help="A place for each row: .csv, .tsv, .jsonl, .parquet, COCO .json; - is JSON lines on stdin.",
+        ),
+    ] = None
+    format: Annotated[
+        str | None, typer.Option(metavar="FORMAT", help="png, jpg, webp, tiff or npy.", rich_help_panel=OUT)
+    ] = None
+    quality: Annotated[
+        str | None, typer.Option(metavar="N", help="1 to 100, for jpg and webp.", rich_help_panel=OUT)
+    ] = None
+    mask: Annotated[
+        bool, typer.Option("--mask/--no-mask", help="Write a mask beside every glimpse.", rich_help_panel=OUT)
+    ] = False
+    mask_format: Annotated[
+        str, typer.Option(metavar="FORMAT", help="png, or npy for the (H, W) attention itself.", rich_help_panel=OUT)
+    ] = "png"
+    stack: Annotated[
+        bool,
+        typer.Option(
+            "--stack",
+            help="One stack.npy (N, height, width, 3) instead of files: uint8, or float32 with --format npy.",
+            rich_help_panel=OUT,
+        ),
+    ] = False
+    shards: Annotated[
+        str | None,
+        typer.Option(metavar="N", help="N WebDataset tar shards instead of files.", rich_help_panel=OUT),
+    ] = None
+    contact_sheet: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="Also one picture of the first glimpses.", rich_help_panel=OUT),
+    ] = None
+    json: Annotated[bool, typer.Option("--json", help="The summary as JSON.", rich_help_panel=OUT)] = False
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show the plan and do nothing.", rich_help_panel=RUNNING)
+    ] = False
+    force: Annotated[
+        bool,
+        typer.Option("--force", help="Start anew where FOLDER holds another run.", rich_help_panel=RUNNING),
+    ] = False
+    jobs: Annotated[
+        str | None,
+        typer.Option(
+            metavar="N",
+            envvar="GLIMPSE_JOBS",
+            help="Worker processes; by default a core each.",
+            rich_help_panel=RUNNING,
+        ),
+    ] = None
+    timeout: Annotated[
+        str, typer.Option(metavar="S", help="Seconds one picture may take.", rich_help_panel=RUNNING)
+    ] = "30"
+    on_error: Annotated[
+        str, typer.Option(metavar="WHAT", help="skip, or stop at the first failure.", rich_help_panel=RUNNING)
+    ] = "skip"
+
+
+@command("batch")
+def batch(
+    sources: Annotated[
+        list[str] | None, typer.Argument(metavar="SOURCE", help="Folders and picture files.", show_default=False)
+    ] = None,
+    *,
+    place: PlaceOptions,
+    how: LookOptions,
+    out: BatchOptions,
+    read: ReadOptions,
+    said: TalkOptions,
+) -> None:
+    """Cut a glimpse out of every picture of a folder, with as many workers as there are cores.
+
+    glimpse batch photos -o eyes --box 40,30,200,190 --size 64x64
+
+    glimpse batch photos -o eyes --from boxes.csv
+
+    The same command again does only what is missing, changed or failed.
+    """
+    settings = _settings(sources or [], place, how, out, read)
+    if out.dry_run:
+        _show_plan(settings, out)
+        return
+    from glimpse_cli.batch import run  # noqa: PLC0415 - numpy, Pillow and the pool, which `--help` does not pay for
+
+    told: list[Failure] = []
+    with _signals(), watching(said, told, LISTED) as watch:
+        summary = run(settings, watch)
+    _report(summary, settings, told, out, said)
+    if summary.exit_code:
+        raise typer.Exit(summary.exit_code)
+
+
+# What was typed -> settings
+
+
+def _settings(
+    sources: list[str], place: PlaceOptions, how: LookOptions, out: BatchOptions, read: ReadOptions
+) -> "Settings":
+    from glimpse_cli.batch import Settings  # noqa: PLC0415 - see batch
+
+    if not out.output:
+        raise UsageError("-o FOLDER is missing", why="batch needs a folder to write into")
+    kind = _writing(out)
+    where = _from_table(sources, place, how, out) if out.table is not None else _for_all(sources, place, how)
+    return Settings(
+        **where,
+        folder=out.output,
+        reading=read.reading(),
+        writing=kind,
+        form="stack" if out.stack else "shards" if out.shards is not None else "files",
+        shards=0 if out.shards is None else parse_count(out.shards, "--shards"),
+        contact_sheet=_sheet(out.contact_sheet),
+        device=how.resolved_device().name,
+        jobs=_cores() if out.jobs is None else parse_count(out.jobs, "--jobs"),
+        timeout=_timeout(out.timeout),
+        stop=one_of(out.on_error, ("skip", "stop"), "--on-error") == "stop",
+        force=out.force,
+    )
+
+
+def _for_all(sources: list[str], place: PlaceOptions, how: LookOptions) -> dict[str, Any]:
+    places = place.places()
+    if len(places) > 1:
+        raise UsageError(f"batch takes one --box, got {len(places)}", hint="--from TABLE takes several of one picture")
+    if not sources:
+        raise UsageError("a SOURCE is missing", hint="glimpse batch FOLDER -o FOLDER ...")
+    return {"sources": tuple(sources), "look": how.look(places[0])}
+
+
+def _from_table(sources: list[str], place: PlaceOptions, how: LookOptions, out: BatchOptions) -> dict[str, Any]:
+    table = out.table or ""
+    typed = place.spelled() + (["--box-format"] if place.box_format is not None else [])
+    if typed:
+        raise UsageError(f"--from and {' and '.join(typed)} both say the place", hint="one of them")
+    if len(sources) > 1:
+        raise UsageError(f"--from takes one SOURCE, got {len(sources)}", hint="a folder that holds all of them")
+    if sources and not Path(sources[0]).is_dir():
+        raise UsageError(f"{files.shown(sources[0])} is no folder", why="a table's names are relative to a folder")
+    base = sources[0] if sources else "." if table == "-" else os.path.dirname(table) or "."  # noqa: PTH120 - as typed
+    defaults = _defaults(place, how)
+    rows = tables.read(table, defaults, sys.stdin.buffer)
+    return {"sources": (base,), "rows": rows, "base": base, "defaults": defaults}
+
+
+def _defaults(place: PlaceOptions, how: LookOptions) -> Defaults:
+    margin = 0.0 if place.margin is None else parse_number(place.margin, "--margin")
+    if margin < 0:
+        raise UsageError(f"--margin must be 0 or above, got {place.margin}")
+    size, method, padding = parse_size(how.size), cast("Method | None", how.method), cast("Padding | None", how.padding)
+    s = None if how.s is None else parse_width(how.s)
+    # Whatever the rows say, names that do not exist are told now, and so is an s that no row could use.
+    Look(BoxPlace((0, 0, 1, 1)), size, method or "hard", padding, s if method else None)
+    return Defaults(size, method, padding, s, place.normalized, margin, place.keep_aspect)
+
+
+def _writing(out: BatchOptions) -> "Writing":
+    form = parse_format(out.format, "--format") if out.format is not None else "png"
+    mask = cast("MaskFormat", one_of(out.mask_format, ("png", "npy"), "--mask-format")) if out.mask else None
+    if out.stack:
+        if out.shards is not None or mask:
+            raise UsageError(f"--stack and {'--mask' if mask else '--shards'} do not go together")
+        if out.format is not None and form != "npy":
+            raise UsageError(f"a stack holds numbers, got --format {form}", hint="npy for float32; uint8 without it")
+    return writing(form, out.quality, mask)
+
+
+def _sheet(path: str | None) -> str | None:
+    if path is not None and parse_format(Path(path).suffix[1:], f"--contact-sheet {files.shown(path)}") == "npy":
+        raise UsageError("a contact sheet is a picture, not npy", hint="--contact-sheet sheet.png")
+    return path
+
+
+def _timeout(text: str) -> float:
+    seconds = parse_number(text, "--timeout")
+    if not 0 < seconds <= LONGEST_TIMEOUT:
+        raise UsageError(f"--timeout must be above 0 s and at most a day, got {text}")
+    return seconds
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@contextmanager
+def _signals() -> Iterator[None]:
+    """Being told to end is being interrupted: the workers stop, and the next run goes on from here."""
+    names = [name for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    before = {name: signal.getsignal(getattr(signal, name)) for name in names}
+    for name in names:
+        if before[name] is not signal.SIG_IGN:  # nohup
+            signal.signal(getattr(signal, name), signal.default_int_handler)
+    try:
+        yield
+    finally:
+        for name in names:
+            signal.signal(getattr(signal, name), before[name])
+
+
+# What came of it -> words
+
+
+def _show_plan(settings: "Settings", out: BatchOptions) -> None:
+    from glimpse_cli.batch import plan  # noqa: PLC0415 - see batch
+
+    made = plan(settings)
+    for item in made.items:
+        for want in item.wants:
+            if out.json:
+                talk.say(json.dumps({"image": item.image, "file_name": want.name}))
+            else:
+                talk.say(f"{files.shown(item.path)} -> {files.shown(want.name)}")
+    _list_failures(made.failures[:LISTED], len(made.failures), None)
+    if made.failures:
+        raise typer.Exit(3 if made.items else 1)
+
+
+def _report(
+    summary: "Summary", settings: "Settings", told: "list[Failure]", out: BatchOptions, said: TalkOptions
+) -> None:
+    _list_failures(told, summary.failed, settings.folder)
+    if out.json:
+        talk.say(json.dumps({**asdict(summary), "folder": settings.folder}))
+    if said.quiet:
+        return
+    counts = ", ".join(f"{count} {why}" for why, count in summary.passed_over.items())
+    if summary.gone:
+        talk.warn(
+            f"{summary.gone} pictures of an earlier run are no longer there; their glimpses stay (--force starts anew)"
+        )
+    if summary.warned:
+        talk.warn(f"{summary.warned} glimpses have warnings: see metadata.jsonl")
+    talk.note(
+        f"{summary.done} done, {summary.failed} failed, {summary.skipped} skipped of {summary.rows}"
+        f" in {summary.seconds:.1f} s{f' ({counts} passed over)' if counts else ''}"
+    )
+
+
+def _list_failures(told: "list[Failure]", count: int, folder: str | None) -> None:
+    for failure in told:
+        talk.explain(failure.error)
+    if count > len(told):
+        talk.note(f"and {count - len(told)} more failures{f': {files.shown(folder)}/errors.jsonl' if folder else ''}")

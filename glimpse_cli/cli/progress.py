@@ -1,0 +1,98 @@
+"""How far a run is, on stderr: a bar on a terminal, a plain line now and then elsewhere."""
+
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from glimpse_cli.cli import talk
+from glimpse_cli.cli.options import TalkOptions
+
+if TYPE_CHECKING:
+    from glimpse_cli.batch import Failure
+    from glimpse_cli.batch import Progress as Counts
+
+    Watch = Callable[[Counts, Sequence[Failure]], None]
+    Show = Callable[[Counts], None]
+
+SECONDS = 10.0  # between two plain lines
+
+
+@contextmanager
+def watching(said: TalkOptions, told: "list[Failure]", most: int) -> Iterator["Watch"]:
+    """What a run calls as it goes.
+
+    Args:
+        said: -q shows nothing, -v every failure when it happens.
+        told: is filled with the first failures, unless they were shown.
+        most: how many.
+    """
+
+    def watch(progress: "Counts", failures: Sequence["Failure"]) -> None:
+        told.extend(failures[: most - len(told)])
+        if said.verbose:
+            for failure in failures:
+                talk.note(f"failed: {failure.error.what}")
+        show(progress)
+
+    if said.quiet:
+        show: Show = _nothing
+        yield watch
+    elif sys.stderr.isatty():
+        with _bar() as show:
+            yield watch
+    else:
+        show = _Lines()
+        yield watch
+
+
+def _nothing(progress: "Counts") -> None:
+    pass
+
+
+class _Lines:
+    """A line every few seconds, from when a run has lasted that long."""
+
+    def __init__(self) -> None:
+        self.began = self.last = time.monotonic()
+        self.known = 0
+
+    def __call__(self, progress: "Counts") -> None:
+        now = time.monotonic()
+        if now - self.last < SECONDS:
+            return
+        self.last = now
+        rate = (progress.done + progress.failed) / (now - self.began)
+        talk.note(
+            f"{progress.rows - progress.left} of {progress.rows}: {progress.done} done, {progress.failed} failed,"
+            f" {progress.kept} skipped, {rate:.1f} images/s"
+        )
+
+
+@contextmanager
+def _bar() -> Iterator["Show"]:
+    from rich.console import Console  # noqa: PLC0415 - rich is slow to load, and only a terminal needs it
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415 - likewise
+
+    columns: list[Any] = [
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[failed]} failed", markup=False),
+        TextColumn("{task.fields[rate]:.1f} images/s", markup=False),
+        TimeRemainingColumn(),
+    ]
+    with Progress(*columns, console=Console(stderr=True), transient=True, refresh_per_second=5) as bar:
+        task, began = bar.add_task("", total=None, failed=0, rate=0.0), time.monotonic()
+
+        def show(progress: "Counts") -> None:
+            rate = (progress.done + progress.failed) / max(time.monotonic() - began, 1e-3)
+            bar.update(
+                task,
+                total=progress.rows,
+                completed=progress.rows - progress.left,
+                failed=progress.failed,
+                rate=rate,
+            )
+
+        yield show
