@@ -38,8 +38,7 @@ def dense(  # noqa: PLR0917 - as the operator `glimpse_cli.torch._operators.band
 
 def product(images: Tensor, y: Tensor, x: Tensor) -> Tensor:
     """``By . I . Bx^T`` for images (B, C, H, W), y (B, N, h, H), x (B, N, w, W): (B, N, C, h, w)."""
-    B, C = images.shape[:2]
-    N, h, w = y.shape[1], y.shape[2], x.shape[2]
+    (B, C, _, W), (_, N, h, _), w = images.shape, y.shape, x.shape[2]
     rows = torch.matmul(y.flatten(1, 2)[:, None], images)  # (B, C, N h, W)
-    rows = rows.view(B, C, N, h, -1).transpose(1, 2).reshape(B, N, C * h, -1)
+    rows = rows.view(B, C, N, h, W).transpose(1, 2).reshape(B, N, C * h, W)
     return torch.matmul(rows, x.transpose(-1, -2)).view(B, N, C, h, w)

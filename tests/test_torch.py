@@ -1,0 +1,361 @@
+"""What `glimpse_cli.torch` gives: the formulas, torch's own sampler and the NumPy path agree."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F  # noqa: N812 - the name torch's users know it by
+from hypothesis import given
+from hypothesis import strategies as st
+
+import glimpse_cli
+import glimpse_cli.torch as gt
+from glimpse_cli import Axis, Box, Comb, Gaussian, Hat, Nearest, Spec
+from glimpse_cli.errors import ParameterError
+from glimpse_cli.torch import _functional
+from oracle import apply, gaussian_row, hat_row, nearest_row
+
+PADDINGS = ["zeros", "border", "reflection"]
+SIZE = (5, 7)
+BOTH = pytest.fixture(params=["dense", "banded"])
+
+
+@BOTH
+def form(request, monkeypatch):
+    """Each form of the product in turn, whatever the estimate would choose."""
+    monkeypatch.setattr(_functional, "SMALL", math.inf if request.param == "dense" else 0)
+    return request.param
+
+
+def pictures(*shape, dtype=torch.float64, seed=0):
+    values = torch.rand(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    return (values * 255).round().to(dtype) if dtype == torch.uint8 else values.to(dtype)
+
+
+def pair(y, x):
+    return torch.tensor([y, x], dtype=torch.float64)
+
+
+def by_loops(image, rows, columns):
+    return torch.tensor([apply(rows, channel.tolist(), columns) for channel in image], dtype=torch.float64)
+
+
+# ---------------------------------------------------------------- the formulas
+
+
+@pytest.mark.usefixtures("form")
+@pytest.mark.parametrize("eps", [0.0, 1e-8])
+@pytest.mark.parametrize(
+    ("u", "s", "d"),
+    [
+        ((2.3, 11.7), (0.6, 1.4), (3.1, 2.2)),
+        ((20.2, 30.9), (0.35, 0.5), (-2.6, -4.4)),  # mirrored
+        ((-4.0, 28.0), (0.5, 2.0), (1.3, 2.7)),  # leaving on both sides
+        ((-1e6, 2e6), (0.5, 3.0), (1.0, 1.0)),  # far outside
+        ((3.5, 7.5), (1e-3, 1e-9), (1.0, 0.25)),  # narrow, and between two pixels
+        ((5.2, 6.1), (40.0, 300.0), (0.0, 0.0)),  # wide, and one place
+    ],
+)
+def test_a_gaussian_glimpse_is_the_formula_looped_over(u, s, d, eps):
+    image = pictures(2, 23, 31)
+    rows = [gaussian_row(u[0] + i * d[0], s[0], 23, eps) for i in range(5)]
+    columns = [gaussian_row(u[1] + i * d[1], s[1], 31, eps) for i in range(7)]
+    found = gt.gaussian_glimpse(image[None], pair(*u), pair(*s), pair(*d), SIZE, eps=eps)
+    torch.testing.assert_close(found[0], by_loops(image, rows, columns), rtol=0, atol=1e-12)
+
+
+@pytest.mark.usefixtures("form")
+@pytest.mark.parametrize("padding", PADDINGS)
+@pytest.mark.parametrize(("scale", "shift"), [((0.4, 0.7), (-0.1, 0.2)), ((-1.7, 1.3), (0.9, -1.4)), ((0, 2), (3, -3))])
+@pytest.mark.parametrize(("image", "size"), [((23, 31), SIZE), ((23, 31), (1, 7)), ((1, 31), SIZE), ((23, 2), (5, 1))])
+def test_a_spatial_transformer_is_grid_sample(scale, shift, image, size, padding):
+    images = pictures(2, 3, *image)
+    y, x = (
+        scale[k] * (torch.linspace(-1, 1, n, dtype=torch.float64) if n > 1 else torch.zeros(1).double()) + shift[k]
+        for k, n in enumerate(size)
+    )  # what affine_grid gives, which warns for one sample
+    grid = torch.stack(torch.meshgrid(y, x, indexing="ij")[::-1], dim=-1).expand(2, *size, 2)
+    want = F.grid_sample(images, grid, padding_mode=padding, align_corners=True)
+    found = gt.stn_glimpse(images, pair(*scale), pair(*shift), size, padding)
+    torch.testing.assert_close(found, want, rtol=0, atol=3e-14)
+
+
+@pytest.mark.usefixtures("form")
+@pytest.mark.parametrize("padding", PADDINGS)
+def test_a_spatial_transformer_is_the_formula_looped_over(padding):
+    image, scale, shift = pictures(2, 23, 31), (0.6, -1.2), (0.7, 0.4)
+    first = [(N - 1) / 2 * (t - a + 1) for a, t, N in zip(scale, shift, (23, 31), strict=True)]
+    step = [(N - 1) * a / (n - 1) for a, N, n in zip(scale, (23, 31), SIZE, strict=True)]
+    rows = [hat_row(first[0] + i * step[0], 23, padding) for i in range(5)]
+    columns = [hat_row(first[1] + i * step[1], 31, padding) for i in range(7)]
+    found = gt.stn_glimpse(image[None], pair(*scale), pair(*shift), SIZE, padding)
+    torch.testing.assert_close(found[0], by_loops(image, rows, columns), rtol=0, atol=3e-14)
+
+
+@pytest.mark.parametrize("padding", PADDINGS)
+def test_hard_attention_is_the_nearest_pixel(padding):
+    image = pictures(2, 23, 31)
+    rows = [nearest_row(-4.2 + 6.3 * i, 23, padding) for i in range(5)]
+    columns = [nearest_row(33.3 - 7.1 * i, 31, padding) for i in range(7)]
+    found = gt.hard_glimpse(image[None], pair(-4.2, 33.3), pair(6.3, -7.1), SIZE, padding)
+    assert torch.equal(found[0], by_loops(image, rows, columns))
+
+
+def test_a_whole_box_at_its_own_size_is_the_pixels_byte_for_byte():
+    images = pictures(2, 3, 23, 31, dtype=torch.uint8)
+    found = gt.box_glimpse(images, torch.tensor([[4, 3, 11, 8], [20, 18, 27, 23]]), SIZE, "hard")
+    assert torch.equal((found[0] * 255).to(torch.uint8), images[0, :, 3:8, 4:11])
+    assert torch.equal((found[1] * 255).to(torch.uint8), images[1, :, 18:23, 20:27])
+
+
+def test_the_post_s_example_is_read_as_the_post_reads_it():
+    image = torch.zeros(1, 1, 10, 10, dtype=torch.float64)
+    image[..., 3:6, 3:6] = 1
+    exact = gt.stn_glimpse(image, 4 / 9, -1 / 9, (5, 5))
+    torch.testing.assert_close(exact, image[..., 2:7, 2:7], rtol=0, atol=1e-14)
+    want = by_loops(image[0], *[[gaussian_row(2.0 + i, 0.5, 10, 1e-8) for i in range(5)]] * 2)
+    found = gt.gaussian_glimpse(image, 2.0, 0.5, 1.0, (5, 5), eps=1e-8)
+    torch.testing.assert_close(found[0], want, rtol=0, atol=1e-14)
+
+
+# ---------------------------------------------------------------- the NumPy path
+
+TOLERANCE = {torch.float64: 1e-12, torch.float32: 2e-5, torch.uint8: 2e-5}
+
+
+@pytest.mark.usefixtures("form")
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("method", ["gaussian", "stn", "hard"])
+@pytest.mark.parametrize("padding", PADDINGS)
+@pytest.mark.parametrize("box", [(4.3, -3.2, 19.8, 30.1), (-8.5, 5.25, 2.2, 8.0), (60.0, 70.0, 99.0, 90.5)])
+def test_boxes_give_the_numbers_of_the_numpy_path(method, padding, box, dtype):
+    if (method, padding) == ("gaussian", "reflection"):
+        pytest.skip("the Gaussian has no reflection")
+    images = pictures(2, 3, 23, 31, dtype=dtype)
+    spec = Spec.from_box(Box(*box), SIZE, method, padding=padding)
+    want = [glimpse_cli.extract(image.permute(1, 2, 0).contiguous().numpy(), spec) for image in images]
+    found = gt.box_glimpse(images, torch.tensor(box, dtype=torch.float64).expand(2, 4), SIZE, method, padding=padding)
+    extracted = gt.extract(images, spec)
+    for glimpses in (found, extracted):
+        assert glimpses.dtype == (torch.float64 if dtype == torch.float64 else torch.float32)
+        np.testing.assert_allclose(glimpses.permute(0, 2, 3, 1), want, rtol=0, atol=TOLERANCE[dtype])
+
+
+@pytest.mark.parametrize("kernel", [Gaussian(0.7), Gaussian(0.4, 1e-8), Hat("reflection"), Nearest("zeros")])
+def test_a_frozen_place_gives_the_numbers_of_the_numpy_path_on_any_axis(kernel):
+    image = pictures(4, 23, 31, dtype=torch.uint8)
+    spec = Spec(Axis(Comb(25.2, -4.1), kernel), Axis(Comb(-3.3, 5.2), Hat("border")), SIZE)
+    want = glimpse_cli.extract(image.permute(1, 2, 0).contiguous().numpy(), spec)
+    np.testing.assert_allclose(gt.extract(image, spec).permute(1, 2, 0), want, rtol=0, atol=2e-5)
+
+
+def test_a_frozen_place_reads_only_its_window():
+    image = pictures(3, 40, 50)
+    image[:, :, 30:] = math.nan
+    image[:, 25:] = math.nan
+    spec = Spec.from_box(Box(3, 4, 19, 14), SIZE)
+    assert gt.extract(image, spec).isfinite().all()
+
+
+@given(st.tuples(*[st.floats(-40, 70)] * 2), st.tuples(*[st.floats(-9, 9)] * 2), st.tuples(*[st.floats(0.01, 20)] * 2))
+def test_the_banded_form_is_the_dense_form(u, d, s):
+    images = pictures(2, 2, 33, 47)
+    u, d, s = (torch.tensor(v, dtype=torch.float64) for v in (u, d, s))
+    step = torch.tensor([[[1.0], [0.3]]], dtype=torch.float64)  # two glimpses an image, unlike each other
+    found = {}
+    for form in (0, math.inf):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(_functional, "SMALL", form)
+            found[form] = gt.gaussian_glimpse(images, u + step, s * step, d / step, (19, 35), eps=1e-8)
+    torch.testing.assert_close(found[0], found[math.inf], rtol=0, atol=1e-12)
+
+
+# ---------------------------------------------------------------- shapes, numbers, dtypes
+
+
+@pytest.mark.usefixtures("form")
+def test_several_glimpses_an_image_are_each_what_it_is_alone():
+    images, boxes = pictures(2, 3, 23, 31), torch.rand(2, 4, 4, dtype=torch.float64) * 9
+    boxes[..., 2:] += boxes[..., :2] + 3
+    for method in ("gaussian", "stn", "hard"):
+        together = gt.box_glimpse(images, boxes, SIZE, method)
+        assert together.shape == (2, 4, 3, 5, 7)
+        for n in range(4):
+            alone = gt.box_glimpse(images, boxes[:, n], SIZE, method)
+            torch.testing.assert_close(together[:, n], alone, rtol=0, atol=1e-13)
+
+
+@pytest.mark.usefixtures("form")
+def test_a_number_a_pair_and_a_tensor_say_the_same():
+    images = pictures(2, 3, 23, 31)
+    full = torch.full((2, 2), 1.5, dtype=torch.float64)
+    want = gt.gaussian_glimpse(images, full, full, full, SIZE)
+    for same in (1.5, (1.5, 1.5), torch.tensor(1.5), full[0], full[:1], full[:, :1]):
+        torch.testing.assert_close(gt.gaussian_glimpse(images, same, same, same, SIZE), want, rtol=0, atol=0)
+    one_an_image = gt.gaussian_glimpse(images, torch.tensor([[1.0, 2.0], [7.0, 8.0]]), 1, 1, SIZE)
+    alone = gt.gaussian_glimpse(images[1:], (7, 8), 1, 1, SIZE)
+    torch.testing.assert_close(one_an_image[1:], alone, rtol=0, atol=1e-14)
+
+
+@pytest.mark.usefixtures("form")
+@pytest.mark.parametrize(
+    ("dtype", "out", "tolerance"),
+    [
+        (torch.uint8, torch.float32, 5e-6),
+        (torch.float32, torch.float32, 5e-6),
+        (torch.bfloat16, torch.bfloat16, 4e-3),
+        (torch.float16, torch.float16, 5e-4),
+    ],
+)
+def test_every_dtype_comes_out_as_promised_and_is_summed_in_float32(dtype, out, tolerance):
+    images = pictures(2, 3, 23, 31, dtype=dtype)
+    exact = images.double() / (255 if dtype == torch.uint8 else 1)
+    arguments = (pair(2.2, 9.7), pair(0.5, 1.9), pair(3.3, 2.1), SIZE)
+    found = gt.gaussian_glimpse(images, *arguments)
+    assert found.dtype == out
+    torch.testing.assert_close(found.double(), gt.gaussian_glimpse(exact, *arguments), rtol=0, atol=tolerance)
+
+
+@pytest.mark.usefixtures("form")
+def test_autocast_leaves_weights_whole():
+    images = pictures(2, 3, 23, 31, dtype=torch.float32)
+    arguments = (pair(2.2, 9.7), pair(0.5, 1.9), pair(3.3, 2.1), SIZE)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = gt.gaussian_glimpse(images, *arguments)
+    assert torch.equal(found, gt.gaussian_glimpse(images, *arguments))
+
+
+@pytest.mark.parametrize("form", [0, math.inf])
+def test_places_are_formed_in_float64(form, monkeypatch):
+    monkeypatch.setattr(_functional, "SMALL", form)
+    ramp = torch.arange(100_000.0)[None, None, None] / 100_000  # so wide that float32 places are off by 6e-3 px
+    found = gt.stn_glimpse(ramp, (0.0, 1e-4), (0.0, 0.9), (1, 7), "border")
+    x = 99_999 / 2 * (0.9 - 1e-4 + 1) + 99_999 * 1e-4 / 6 * np.arange(7)
+    np.testing.assert_allclose(found[0, 0, 0], x / 100_000, rtol=0, atol=1.2e-7)
+
+
+@pytest.mark.parametrize("method", ["gaussian", "stn", "hard"])
+def test_nothing_comes_of_nothing(method):
+    boxes = torch.tensor([2.0, 3, 9, 12])
+    assert gt.box_glimpse(torch.zeros(0, 3, 23, 31), boxes.expand(0, 4), SIZE, method).shape == (0, 3, 5, 7)
+    none_an_image = gt.box_glimpse(torch.zeros(2, 3, 600, 700), boxes.expand(2, 0, 4), SIZE, method)
+    assert none_an_image.shape == (2, 0, 3, 5, 7)
+
+
+@pytest.mark.usefixtures("form")
+def test_a_place_that_is_no_number_gives_no_numbers_and_no_crash():
+    images = pictures(2, 1, 23, 31)
+    u = torch.tensor([[math.nan, 3.0], [2.0, 3.0]])
+    found = gt.gaussian_glimpse(images, u, 1.0, 1.0, SIZE)
+    assert found[0].isnan().all()
+    assert found[1].isfinite().all()
+
+
+def test_pictures_that_are_not_contiguous_are_read_right():
+    images = pictures(2, 3, 300, 310)
+    arguments = (pair(20.2, 90.7), pair(0.5, 1.9), pair(1.3, 2.1), (95, 97))
+    want = gt.gaussian_glimpse(images, *arguments)
+    last = images.to(memory_format=torch.channels_last)
+    torch.testing.assert_close(gt.gaussian_glimpse(last, *arguments), want, rtol=0, atol=1e-14)
+    turned = images.transpose(2, 3).contiguous().transpose(2, 3)
+    torch.testing.assert_close(gt.gaussian_glimpse(turned, *arguments), want, rtol=0, atol=1e-14)
+
+
+# ---------------------------------------------------------------- masks and spellings
+
+
+def test_a_mask_of_an_axis_is_the_post_s_matrix():
+    u, s, d = torch.tensor([-3.0, 9.2]), torch.tensor([0.5, 2.0]), torch.tensor([1.7, -2.0])
+    found = gt.gaussian_mask(u.double(), s, d, 5, 23, eps=1e-8)
+    want = [
+        [gaussian_row(float(a) + i * float(c), float(b), 23, 1e-8) for i in range(5)]
+        for a, b, c in zip(u, s, d, strict=True)
+    ]
+    np.testing.assert_allclose(found, want, rtol=0, atol=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("method", "padding"), [("gaussian", None), ("gaussian", "zeros"), ("stn", "reflection"), ("hard", "border")]
+)
+def test_a_mask_is_the_gradient_of_the_glimpse_s_sum(method, padding):
+    images = pictures(2, 1, 23, 31).requires_grad_()
+    boxes = torch.tensor([[-3.2, 4.1, 14.0, 26.5], [20.0, 3.0, 44.0, 11.0]], dtype=torch.float64)
+    (gradient,) = torch.autograd.grad(gt.box_glimpse(images, boxes, SIZE, method, padding=padding).sum(), images)
+    found = gt.glimpse_mask((23, 31), *gt.box_to_comb(boxes, SIZE), SIZE, method, padding=padding)
+    torch.testing.assert_close(found, gradient[:, 0], rtol=0, atol=1e-12)
+
+
+@given(st.tuples(*[st.floats(-50, 50)] * 2), st.tuples(*[st.floats(0.01, 20)] * 2))
+def test_spellings_are_those_of_combs_and_come_back(first, step):
+    u, d = torch.tensor(first, dtype=torch.float64), torch.tensor(step, dtype=torch.float64)
+    x0, y0, x1, y1 = gt.comb_to_box(u, d, SIZE).tolist()
+    scale, shift = gt.comb_to_scale_shift(u, d, SIZE, (23, 31))
+    for k, (n, N, low, high) in enumerate([(5, 23, y0, y1), (7, 31, x0, x1)]):
+        comb = Comb(first[k], step[k])
+        assert (low, high) == pytest.approx(comb.box(n), abs=1e-9)
+        assert (float(scale[k]), float(shift[k])) == pytest.approx(comb.scale_shift(n, N), abs=1e-9)
+    for again in (
+        gt.box_to_comb(torch.tensor([x0, y0, x1, y1], dtype=torch.float64), SIZE),
+        gt.scale_shift_to_comb(scale, shift, SIZE, (23, 31)),
+    ):
+        torch.testing.assert_close(again, (u, d), rtol=0, atol=1e-9)
+
+
+def test_one_sample_has_scale_zero_and_one_pixel_has_no_scale():
+    scale, shift = gt.comb_to_scale_shift(pair(3, 4), pair(2, 2), (1, 7), (23, 31))
+    assert float(scale[0]) == 0
+    assert float(shift[0]) == pytest.approx(6 / 22 - 1)
+    with pytest.raises(ParameterError, match="one pixel"):
+        gt.comb_to_scale_shift(pair(3, 4), pair(2, 2), SIZE, (1, 31))
+
+
+# ---------------------------------------------------------------- layers and errors
+
+
+def test_layers_are_the_functions_of_a_fixed_size():
+    images = pictures(2, 3, 23, 31)
+    look = gt.GaussianGlimpse(SIZE, eps=1e-8)
+    assert torch.equal(look(images, 3.0, 0.7, 1.5), gt.gaussian_glimpse(images, 3.0, 0.7, 1.5, SIZE, eps=1e-8))
+    turn = gt.SpatialTransformer(SIZE, padding="border")
+    assert torch.equal(turn(images, 0.4, (0.1, 0.9)), gt.stn_glimpse(images, 0.4, (0.1, 0.9), SIZE, "border"))
+    assert "size=(5, 7), eps=1e-08" in repr(look)
+    assert "padding='border'" in repr(turn)
+
+
+IMAGES = torch.zeros(2, 3, 23, 31)
+BOXES = torch.ones(2, 4)
+THREE = torch.ones(3, 2)
+WRONG = {
+    "images.*B, C, H, W.*23, 31": lambda: gt.gaussian_glimpse(IMAGES[0], 1, 1, 1, SIZE),
+    "images must have pixels": lambda: gt.stn_glimpse(IMAGES[:, :, :0], 1, 1, SIZE),
+    "uint8, uint16 or floating, got torch.int64": lambda: gt.hard_glimpse(IMAGES.long(), 1, 1, SIZE),
+    "s must be above 0 px, got 0": lambda: gt.gaussian_glimpse(IMAGES, 1, (1, 0), 1, SIZE),
+    "s must be above 0 px, got -1": lambda: gt.box_glimpse(IMAGES, BOXES, SIZE, s=-1),
+    "u must be a finite number": lambda: gt.gaussian_glimpse(IMAGES, (1, math.nan), 1, 1, SIZE),
+    "d must be a finite number, a pair": lambda: gt.gaussian_glimpse(IMAGES, 1, 1, (1, 2, 3), SIZE),
+    r"broadcast to \(2, 2\) or \(2, N, 2\), got u \(3": lambda: gt.gaussian_glimpse(IMAGES, THREE, 1, 1, SIZE),
+    "broadcast to.*scale": lambda: gt.stn_glimpse(IMAGES, torch.ones(2, 6), 0, SIZE),
+    "height, width.*got 5": lambda: gt.gaussian_glimpse(IMAGES, 1, 1, 1, 5),
+    r"height, width.*got \(0, 7\)": lambda: gt.GaussianGlimpse((0, 7)),
+    "eps must be 0 or above": lambda: gt.gaussian_glimpse(IMAGES, 1, 1, 1, SIZE, eps=-1e-8),
+    "padding must be one of zeros, border, reflection, got 'edge'": lambda: gt.stn_glimpse(IMAGES, 1, 1, SIZE, "edge"),
+    "padding must be one of.*'none'": lambda: gt.SpatialTransformer(SIZE, padding="none"),
+    "padding must be one of.*'wrap'": lambda: gt.hard_glimpse(IMAGES, 1, 1, SIZE, "wrap"),
+    "has no padding 'reflection'": lambda: gt.box_glimpse(IMAGES, BOXES, SIZE, padding="reflection"),
+    "method must be one of gaussian, stn, hard, got 'soft'": lambda: gt.box_glimpse(IMAGES, BOXES, SIZE, "soft"),
+    "s is the gaussian's width; stn has none": lambda: gt.box_glimpse(IMAGES, BOXES, SIZE, "stn", s=1.0),
+    "boxes must end in 4": lambda: gt.box_glimpse(IMAGES, torch.ones(2, 5), SIZE),
+    r"\(C, H, W\) or \(B, C, H, W\)": lambda: gt.extract(IMAGES[0, 0], Spec.from_box(Box(1, 1, 2, 2), SIZE)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("message", WRONG)
+def test_what_cannot_be_is_refused_with_what_would_do(message):
+    with pytest.raises(ParameterError, match=message):
+        WRONG[message]()
+
+
+def test_the_public_names_are_flat():
+    for name in gt.__all__:
+        assert getattr(gt, name).__module__.startswith("glimpse_cli.torch._")

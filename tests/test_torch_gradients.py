@@ -1,0 +1,202 @@
+"""Gradients of `glimpse_cli.torch`: finite differences agree, twice; none is ever infinite; and they teach."""
+
+import math
+
+import pytest
+import torch
+from torch.autograd import gradcheck, gradgradcheck
+from torch.utils._python_dispatch import TorchDispatchMode
+
+import glimpse_cli.torch as gt
+from glimpse_cli.torch import _axes, _banded, _functional
+
+SIZE = (5, 7)
+
+
+@pytest.fixture(params=["dense", "banded"])
+def form(request, monkeypatch):
+    """Each form of the product in turn, whatever the estimate would choose."""
+    monkeypatch.setattr(_functional, "SMALL", math.inf if request.param == "dense" else 0)
+    return request.param
+
+
+def pictures(*shape, dtype=torch.float64):
+    return torch.rand(shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64).to(dtype)
+
+
+def leaf(*values, dtype=torch.float64):
+    return torch.tensor(values, dtype=dtype, requires_grad=True)
+
+
+# Two images of 11 x 13, each with a place of its own: mirrored, leaving the image, wide and narrow.
+U = ((1.3, 7.2), (9.4, -1.6))
+S = ((0.7, 1.6), (0.9, 3.0))
+D = ((1.4, 1.1), (-1.7, 2.3))
+
+
+@pytest.mark.usefixtures("form")
+@pytest.mark.parametrize("eps", [0.0, 1e-8])
+def test_gaussian_gradients_are_finite_differences_twice(eps):
+    images = pictures(2, 2, 11, 13).requires_grad_()
+    inputs = (images, leaf(*U), leaf(*S), leaf(*D))
+
+    def look(images, u, s, d):
+        return gt.gaussian_glimpse(images, u, s, d, (3, 4), eps=eps)
+
+    assert gradcheck(look, inputs, fast_mode=True)
+    assert gradgradcheck(look, inputs, fast_mode=True)
+
+
+@pytest.mark.usefixtures("form")
+@pytest.mark.parametrize("padding", ["zeros", "border", "reflection"])
+def test_spatial_transformer_gradients_are_finite_differences(padding):
+    images = pictures(2, 2, 11, 13).requires_grad_()
+    scale, shift = leaf((0.37, -0.81), (1.3, 0.52)), leaf((0.13, 0.47), (-0.31, 0.09))
+
+    def look(images, scale, shift):
+        return gt.stn_glimpse(images, scale, shift, (3, 4), padding)
+
+    assert gradcheck(look, (images, scale, shift))
+
+
+@pytest.mark.usefixtures("form")
+@pytest.mark.parametrize("method", ["gaussian", "stn", "hard"])
+def test_box_gradients_are_finite_differences(method):
+    images = pictures(1, 1, 11, 13).requires_grad_()
+    boxes = leaf(((1.3, -2.2, 9.4, 6.1), (3.3, 4.2, 19.4, 7.6)))  # two of one image; the d of the second is above 1
+
+    def look(images, boxes):
+        return gt.box_glimpse(images, boxes, (3, 4), method)
+
+    wanted = (images,) if method == "hard" else (images, boxes)  # where hard attention looks, it cannot learn
+    assert gradcheck(lambda *t: look(*t, *(images, boxes)[len(t) :]), wanted)
+
+
+@pytest.mark.usefixtures("form")
+def test_only_what_asks_for_a_gradient_gets_one():
+    images, u = pictures(2, 2, 11, 13), leaf(*U)
+    gt.gaussian_glimpse(images, u, 0.7, 1.5, SIZE).sum().backward()
+    assert u.grad.abs().sum() > 0
+    images.requires_grad_()
+    gt.gaussian_glimpse(images, u.detach(), 0.7, 1.5, SIZE).sum().backward()
+    assert images.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("eps", [0.0, 1e-8])
+def test_gradients_of_the_banded_form_are_those_of_the_dense_form(dtype, eps, monkeypatch):
+    generator = torch.Generator().manual_seed(2)
+    images = torch.rand(2, 3, 90, 130, generator=generator).to(dtype).requires_grad_()
+    u = (torch.rand(2, 3, 2, generator=generator).to(dtype) * 40).requires_grad_()
+    s = (torch.rand(2, 3, 2, generator=generator).to(dtype) + 0.3).requires_grad_()
+    d = (torch.rand(2, 3, 2, generator=generator).to(dtype) * 4 - 2).requires_grad_()
+    weights = torch.rand(2, 3, 3, 37, 41, generator=generator).to(dtype)
+    found = {}
+    for small in (0, math.inf):
+        monkeypatch.setattr(_functional, "SMALL", small)
+        loss = (gt.gaussian_glimpse(images, u, s, d, (37, 41), eps=eps) * weights).sum()
+        found[small] = torch.autograd.grad(loss, (images, u, s, d))
+    for one, other in zip(found[0], found[math.inf], strict=True):
+        scale = float(other.abs().max())
+        torch.testing.assert_close(one / scale, other / scale, rtol=0, atol=1e-5 if dtype == torch.float32 else 1e-12)
+
+
+# ---------------------------------------------------------------- finite everywhere
+
+HARD_PLACES = {
+    "tiny s": ((4.2, 6.7), (1e-30, 1e-12), (1.0, 1.0)),
+    "s of 0 in a tensor": ((4.2, 6.7), (0.0, 0.0), (1.0, 1.0)),
+    "tiny s between two pixels": ((4.5, 6.5), (1e-30, 1e-5), (1.0, 1.0)),
+    "far outside": ((1e6, -1e6), (0.5, 0.5), (1.0, 1.0)),
+    "far outside with tiny s": ((-1e6, 1e6), (1e-20, 1e-3), (1.0, -1.0)),
+    "beyond all bounds": ((1e30, -1e25), (1.0, 1e-9), (1.0, 1e20)),
+    "wide": ((4.2, 6.7), (1e6, 1e12), (1.0, 1.0)),
+    "one place": ((4.2, 6.7), (0.5, 0.5), (0.0, 0.0)),
+}
+
+
+@pytest.mark.usefixtures("form")
+@pytest.mark.parametrize("name", HARD_PLACES)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("eps", [0.0, 1e-8])
+@pytest.mark.parametrize(("image", "size"), [((11, 13), SIZE), ((1, 13), (1, 7)), ((11, 1), (5, 1))])
+def test_glimpses_and_both_gradients_are_finite(name, dtype, eps, image, size):
+    images = pictures(1, 1, *image, dtype=dtype).requires_grad_()
+    inputs = (images, *(leaf(value, dtype=dtype) for value in HARD_PLACES[name]))
+    out = gt.gaussian_glimpse(*inputs, size, eps=eps)
+    first = torch.autograd.grad(
+        (out * torch.arange(1.0, 1 + out.numel()).view(out.shape)).sum(), inputs, create_graph=True
+    )
+    second = torch.autograd.grad(sum(g.sum() for g in first), inputs)
+    for tensor in (out, *first, *second):
+        assert tensor.isfinite().all()
+
+
+@pytest.mark.usefixtures("form")
+@pytest.mark.parametrize("padding", ["zeros", "border", "reflection"])
+@pytest.mark.parametrize("numbers", [((0.0, 0.0), (0.0, 0.0)), ((1.0, 1.0), (0.0, 0.0)), ((1e-30, 1e6), (-1e6, 1e30))])
+@pytest.mark.parametrize(("image", "size"), [((11, 13), SIZE), ((1, 13), (1, 7)), ((11, 1), (5, 1))])
+def test_spatial_transformers_and_their_gradients_are_finite(padding, numbers, image, size):
+    inputs = (pictures(1, 2, *image).requires_grad_(), *(leaf(value) for value in numbers))
+    out = gt.stn_glimpse(*inputs, size, padding)
+    for tensor in (out, *torch.autograd.grad(out.square().sum(), inputs)):
+        assert tensor.isfinite().all()
+
+
+@pytest.mark.usefixtures("form")
+def test_a_spatial_transformer_that_begins_at_the_identity_learns():
+    """All samples lie on pixels, where a hat has no slope of its own: that to the next pixel counts, as in torch."""
+    images = torch.arange(11.0 * 13).view(1, 1, 11, 13).double()
+    for padding in ("zeros", "border", "reflection"):
+        scale, shift = leaf(1.0, 1.0), leaf(0.0, 0.0)
+        gt.stn_glimpse(images, scale, shift, (11, 13), padding)[..., 1:-1, 1:-1].sum().backward()
+        assert shift.grad[0] == pytest.approx(13 * 5 * 9 * 11)  # 13 a pixel, 5 pixels a unit, 9 x 11 samples
+        assert shift.grad[1] == pytest.approx(1 * 6 * 9 * 11)
+
+
+def test_the_backward_holds_no_image_for_each_glimpse():
+    class Largest(TorchDispatchMode):
+        numbers = 0
+
+        def __torch_dispatch__(self, function, types, arguments=(), keywords=None):
+            out = function(*arguments, **(keywords or {}))
+            self.numbers = max([self.numbers] + [t.numel() for t in (out,) if isinstance(t, torch.Tensor)])
+            return out
+
+    images = pictures(1, 3, 600, 700, dtype=torch.float32)
+    p = torch.linspace(10, 500, 60, dtype=torch.float64).view(1, 20, 3)[..., :1] + torch.arange(32.0)
+    axes = [_axes.gaussian_axis(p, torch.full((1, 20), 0.6).double(), N, torch.float32) for N in (600, 700)]
+    with Largest() as largest:
+        _banded.backward(
+            torch.ones(1, 20, 3, 32, 32), images, *axes, "gaussian", (0.0, 0.0), torch.zeros_like(images), True
+        )
+    assert largest.numbers == images.numel()  # the gradient of the one image, and nothing larger
+
+
+# ---------------------------------------------------------------- learning
+
+
+def photograph(h, w):
+    """A smooth scene: hills of many sizes, no two places alike."""
+    y, x = torch.meshgrid(torch.linspace(0, 1, h), torch.linspace(0, 1, w), indexing="ij")
+    generator = torch.Generator().manual_seed(3)
+    scene = torch.zeros(h, w)
+    for _ in range(40):
+        cy, cx, width, height = torch.rand(4, generator=generator)
+        scene += (height - 0.5) * torch.exp(-((y - cy) ** 2 + (x - cx) ** 2) / (0.03 + 0.2 * width) ** 2)
+    return scene[None, None]
+
+
+@pytest.mark.usefixtures("form")
+@pytest.mark.parametrize("method", ["gaussian", "stn"])
+def test_a_box_is_recovered_from_its_crop(method):
+    scene, hidden = photograph(97, 131), torch.tensor([[33.0, 21.0, 88.0, 67.0]])
+    target = gt.box_glimpse(scene, hidden, (19, 23), method)
+    boxes = (hidden + torch.tensor([[5.0, -4.0, -3.0, 6.0]])).requires_grad_()
+    adam = torch.optim.Adam([boxes], lr=0.5)
+    for step in range(200):
+        adam.param_groups[0]["lr"] = 0.5 * 0.98**step
+        adam.zero_grad()
+        (gt.box_glimpse(scene, boxes, (19, 23), method) - target).square().mean().backward()
+        adam.step()
+    assert (boxes - hidden).abs().max() < 0.1
