@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from glimpse_cli import draw, images
 from glimpse_cli.banks import Bank, Floats
 from glimpse_cli.errors import GlimpseError, ParameterError
-from glimpse_cli.glimpse import PEAKS, Spec, contract, coverage, working_dtype
+from glimpse_cli.glimpse import PEAKS, Spec, contract, coverage, inside, working_dtype
 from glimpse_cli.kernels import Gaussian, Hat
 from glimpse_cli.places import Look, spellings
 
@@ -249,7 +249,7 @@ def _sight(picture: images.Picture, look: Look) -> Sight | GlimpseError:
         return error
     by, bx = spec.banks(picture.size, working_dtype(np.dtype(np.float32)))
     covered = coverage(picture.size, spec)
-    return Sight(spec, by, bx, picture.window, covered, tuple(_warnings(spec, by, bx, covered)))
+    return Sight(spec, by, bx, picture.window, covered, tuple(_warnings(spec, (by, bx), picture.size, covered)))
 
 
 def _bands(by: Bank) -> Iterator[slice]:
@@ -275,18 +275,18 @@ def _divided(glimpse: Floats) -> Floats:
     return glimpse
 
 
-def _warnings(spec: Spec, by: Bank, bx: Bank, covered: float) -> list[str]:
+def _warnings(spec: Spec, banks: tuple[Bank, Bank], image_size: tuple[int, int], covered: float) -> list[str]:
     found = []
     if covered == 0:
         found.append("the glimpse lies wholly outside the picture: coverage 0")
-    for name, axis, bank in (("y", spec.y, by), ("x", spec.x, bx)):
+    for name, axis, bank, N in zip("yx", (spec.y, spec.x), banks, image_size, strict=True):
         step = abs(axis.comb.step)
         if not isinstance(axis.kernel, Gaussian):
             if step > ALIASES_ABOVE:
                 found.append(f"d_{name} is {step:.3g}: above {ALIASES_ABOVE} only the gaussian anti-aliases")
             continue
-        dark = np.flatnonzero(bank.weights.sum(axis=1) < DARK_BELOW)
-        if covered and dark.size:
+        dark = np.flatnonzero(inside(axis.comb, len(bank.first), N) & (bank.weights.sum(axis=1) < DARK_BELOW))
+        if dark.size:
             found.append(
                 f"rows {_runs(dark.tolist())} of a_{name} are darkened by the post's eps; padding border is not"
             )
