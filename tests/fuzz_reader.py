@@ -117,6 +117,9 @@ def outcome(data):
     except PictureError as error:
         if not str(error).isprintable():
             raise ValueError("an error that is not printable") from error
+        cause = error.__cause__
+        if cause and "glimpse_cli" in traceback.extract_tb(cause.__traceback__)[-1].filename:
+            raise TypeError("our own code raised what Pillow may raise") from cause
         return error.reason.value
     except InputError:
         return "other"

@@ -19,11 +19,15 @@ FORMATS = ("png", "jpg", "webp", "tiff", "npy")
 DEPTHS = {"png": (8, 16), "jpg": (8,), "webp": (8,), "tiff": (8, 16, 32), "npy": (8, 16, 32)}
 
 _JPEG_QUALITY = 95
-_WEBP_EFFORT = 4
-_MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
 
 
-def encode(glimpse: NDArray[Any], *, format: str, depth: int = 8, quality: int | None = None) -> bytes:  # noqa: A002 - the command's own word
+def encode(
+    glimpse: NDArray[Any],
+    *,
+    format: str,  # noqa: A002 - the command's own word
+    depth: int = 8,
+    quality: int | None = None,
+) -> bytes:
     """The bytes of a file that holds ``glimpse``.
 
     Args:
@@ -39,32 +43,33 @@ def encode(glimpse: NDArray[Any], *, format: str, depth: int = 8, quality: int |
     """
     _require(format, depth, quality)
     glimpse = np.asarray(glimpse)
-    if glimpse.ndim == 3 and glimpse.shape[2] == 1:
-        glimpse = glimpse[:, :, 0]
     if format == "npy":
         return _npy(glimpse)
     if depth == 32:
-        return _tiff(glimpse.astype("<f4"))
+        return _tiff(glimpse.astype(np.float32))
     if format == "jpg":
-        return _pillow(_over_white(glimpse), "JPEG", quality=quality or _JPEG_QUALITY, subsampling=0)
-    numbers = _rounded(glimpse, depth)
-    if format == "tiff":
-        return _tiff(numbers.astype(f"<u{depth // 8}"))
-    if format == "webp":
-        return _pillow(
-            numbers, "WEBP", lossless=quality is None, quality=quality or 75, method=_WEBP_EFFORT, exact=True
-        )
-    return _png16(numbers) if depth == 16 and numbers.ndim == 3 else _pillow(numbers, "PNG", compress_level=1)
+        glimpse = _over_white(glimpse)
+    return _written(_rounded(glimpse, depth), format, quality)
 
 
 def encode_picture(rgb: NDArray[np.uint8], format: str = "png") -> bytes:  # noqa: A002 - as in `encode`
-    """The bytes of a drawing, uint8 (h, w, 3), as ``png`` (level 1), ``jpg`` (quality 95, 4:4:4) or ``webp``."""
+    """The bytes of a drawing, uint8 (h, w, 3), in any format of `encode`."""
     _require(format, 8, None)
-    if format == "jpg":
-        return _pillow(rgb, "JPEG", quality=_JPEG_QUALITY, subsampling=0)
-    if format == "webp":
-        return _pillow(rgb, "WEBP", lossless=True, method=_WEBP_EFFORT)
-    return _tiff(rgb) if format == "tiff" else _npy(rgb) if format == "npy" else _pillow(rgb, "PNG", compress_level=1)
+    return _npy(rgb) if format == "npy" else _written(rgb, format, None)
+
+
+def _written(numbers: NDArray[Any], kind: str, quality: int | None) -> bytes:
+    if numbers.ndim == 3 and numbers.shape[2] == 1:
+        numbers = numbers[:, :, 0]
+    if kind == "tiff":
+        return _tiff(numbers)
+    if kind == "jpg":
+        return _pillow(numbers, "JPEG", quality=quality or _JPEG_QUALITY, subsampling=0)
+    if kind == "webp":
+        return _pillow(numbers, "WEBP", lossless=quality is None, quality=quality or 75, exact=True)
+    if numbers.dtype == np.uint16 and numbers.ndim == 3:
+        return _png16(numbers)
+    return _pillow(numbers, "PNG", compress_level=1)
 
 
 def _require(kind: str, depth: int, quality: int | None) -> None:
@@ -88,10 +93,11 @@ def _rounded(glimpse: NDArray[Any], depth: int) -> NDArray[Any]:
 
 def _over_white(glimpse: NDArray[Any]) -> NDArray[Any]:
     """JPEG has no alpha: white shows through. Mixed before the one rounding."""
-    if glimpse.ndim == 3 and glimpse.shape[2] in {2, 4}:
-        alpha = glimpse[:, :, -1:]
-        glimpse = glimpse[:, :, :-1] * alpha + (1 - alpha)
-    return _rounded(glimpse[:, :, 0] if glimpse.ndim == 3 and glimpse.shape[2] == 1 else glimpse, 8)
+    if glimpse.ndim == 2 or glimpse.shape[2] in {1, 3}:
+        return glimpse
+    alpha = glimpse[:, :, -1:]
+    mixed: NDArray[Any] = glimpse[:, :, :-1] * alpha + (1 - alpha)
+    return mixed
 
 
 def _pillow(numbers: NDArray[Any], decoder: str, **options: Any) -> bytes:
@@ -101,6 +107,8 @@ def _pillow(numbers: NDArray[Any], decoder: str, **options: Any) -> bytes:
 
 
 def _npy(values: NDArray[Any]) -> bytes:
+    if values.ndim == 3 and values.shape[2] == 1:
+        values = values[:, :, 0]
     out = BytesIO()
     np.lib.format.write_array(out, np.ascontiguousarray(values, np.float32), version=(1, 0), allow_pickle=False)
     return out.getvalue()
@@ -150,4 +158,5 @@ def _tiff(numbers: NDArray[Any]) -> bytes:
             extra, packed = extra + packed, struct.pack("<I", after + len(extra))
         table += struct.pack("<HHI4s", tag, 4 if code == "I" else 3, len(values), packed)
     head = b"II*\0" + struct.pack("<IH", 8, len(entries)) + table + struct.pack("<I", 0) + extra
-    return head.ljust(entries[273][0], b"\0") + np.ascontiguousarray(numbers).tobytes()
+    little = numbers.astype(numbers.dtype.newbyteorder("<"))
+    return head.ljust(entries[273][0], b"\0") + little.tobytes()

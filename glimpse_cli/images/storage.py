@@ -4,7 +4,7 @@ Three ways: 8 bits in any of Pillow's modes, 16 bits, and numbers that mean them
 Pillow has no 16-bit colour. Such a picture is decoded twice, for its high bytes and for its low bytes.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,7 +30,7 @@ class Stored:
     Args:
         channels: 1 to 4.
         peak: the value of white.
-        read: a rectangle's pixels, (h, w) or (h, w, C).
+        read: a rectangle's pixels, (h, w) or (h, w, C), which may be views.
         shrink: the whole picture as uint8 RGB with no side longer than this.
         notes: what a person should know about the numbers.
     """
@@ -67,7 +67,7 @@ def _eight(loaded: Loaded, *, icc: bool) -> Stored:
     colour.convert(image.crop((0, 0, 1, 1)))  # what a palette or a profile can raise, it raises here
 
     def read(box: Rectangle) -> Pixels:
-        return np.array(colour.convert(image.crop(box)))
+        return np.asarray(colour.convert(image.crop(box)))
 
     def shrink(longest: int) -> NDArray[np.uint8]:
         return _shrunk(image, colour.convert, longest)
@@ -85,8 +85,8 @@ def _colour16(loaded: Loaded, eight: Stored, *, icc: bool) -> Stored:
     clear = high.info.get("transparency")
 
     def read(box: Rectangle) -> Pixels:
-        values: Pixels = np.array(high.crop(box)).astype(np.uint16) << 8
-        values |= np.array(low.crop(box))
+        values: Pixels = np.asarray(high.crop(box)).astype(np.uint16) << 8
+        values |= np.asarray(low.crop(box))
         return values if clear is None else _with_alpha(values, (values != np.array(clear)).any(axis=2))
 
     return Stored(eight.channels, _WHITE16, read, eight.shrink, eight.notes)
@@ -99,7 +99,7 @@ def _grey16(loaded: Loaded, *, icc: bool) -> Stored:
     curve, note = grey_curve(image) if icc else (None, None)
 
     def read(box: Rectangle) -> Pixels:
-        stored: Pixels = np.array(image.crop(box)).astype(np.uint16)
+        stored: Pixels = np.asarray(image.crop(box)).astype(np.uint16)
         values = stored << 4 | stored >> 8 if loaded.bits == 12 else stored
         if white_is_zero:
             values = 65535 - values
@@ -109,8 +109,10 @@ def _grey16(loaded: Loaded, *, icc: bool) -> Stored:
         return values if clear is None else _with_alpha(values[..., None], stored != clear)
 
     def shrink(longest: int) -> NDArray[np.uint8]:
-        high = (read((0, 0, *image.size)) >> 8).astype(np.uint8)
-        return _shrunk(Image.fromarray(high), _as_is, longest)
+        high = Image.new("LA" if clear is not None else "L", image.size)
+        for box in _bands(image):
+            high.paste(Image.fromarray((read(box) >> 8).astype(np.uint8)), box)
+        return _shrunk(high, _as_is, longest)
 
     return Stored(1 if clear is None else 2, _WHITE16, read, shrink, (note,) if note else ())
 
@@ -121,31 +123,49 @@ def _with_alpha(values: Pixels, opaque: Pixels) -> Pixels:
 
 def _own_values(loaded: Loaded, name: str) -> Stored:
     """Float pictures, and integers of 32 bits: these are 16-bit grey if all of them lie in [0, 65535]."""
-    image, everything = loaded.image, np.asarray(loaded.image)
-    finite = everything[np.isfinite(everything)]
-    if not finite.size:
+    image = loaded.image
+    low, high, odd = _range(image)
+    if low > high:
         raise PictureError(f"{name} is corrupt", why="none of its pixels is a finite number")
-    low, high = float(finite.min()), float(finite.max())
     sixteen = image.mode == "I" and low >= 0 and high <= _WHITE16
     notes = []
-    if finite.size < everything.size:
-        notes.append(f"{everything.size - finite.size} of its {everything.size} pixels are NaN or infinite")
-    if sixteen and loaded.image.format == "TIFF":
+    if odd:
+        notes.append(f"{odd} of its {image.width * image.height} pixels are NaN or infinite")
+    if sixteen and image.format == "TIFF":
         notes.append("its 32-bit integers lie in [0, 65535] and were taken as 16-bit grey")
     elif not sixteen and (low < 0 or high > 1):
         notes.append(f"its values go from {low:g} to {high:g}: npy keeps them, 8 and 16 bits clip to [0, 1]")
 
     def read(box: Rectangle) -> Pixels:
-        return np.array(image.crop(box)).astype(np.uint16 if sixteen else np.float32)
+        return np.asarray(image.crop(box))
 
     def shrink(longest: int) -> NDArray[np.uint8]:
         black, white = (0.0, _WHITE16) if sixteen else (min(low, 0.0), max(high, 1.0))
-        with np.errstate(all="ignore"):  # NaN and infinity go to black and white
-            scaled = (everything - black) * (255 / (white - black))
-        grey = np.nan_to_num(scaled, nan=0, posinf=255, neginf=0)
-        return _shrunk(Image.fromarray(grey.astype(np.uint8)), _as_is, longest)
+        with np.errstate(invalid="ignore"):  # a signalling NaN is a NaN
+            values = np.asarray(_smaller(image, longest)).astype(np.float64)
+        grey = np.nan_to_num((values - black) * (255 / (white - black)), nan=0, posinf=255, neginf=0)
+        return _shrunk(Image.fromarray(np.clip(grey + 0.5, 0, 255).astype(np.uint8)), _as_is, longest)
 
     return Stored(1, _WHITE16 if sixteen else 1.0, read, shrink, tuple(notes))
+
+
+def _range(image: Image.Image) -> tuple[float, float, int]:
+    """The least and the greatest finite value, (inf, -inf) if there is none, and how many are not finite."""
+    low, high, odd = np.inf, -np.inf, 0
+    for box in _bands(image):
+        values = np.asarray(image.crop(box))
+        finite = np.isfinite(values)
+        odd += values.size - int(np.count_nonzero(finite))
+        if finite.any():
+            low = min(low, float(values[finite].min()))
+            high = max(high, float(values[finite].max()))
+    return low, high, odd
+
+
+def _bands(image: Image.Image) -> Iterator[Rectangle]:
+    width, height = image.size
+    step = max(1, 2**18 // width)
+    return ((0, top, width, min(top + step, height)) for top in range(0, height, step))
 
 
 def _as_is(image: Image.Image) -> Image.Image:

@@ -149,17 +149,25 @@ def check_png_length(data: bytes, name: str) -> None:
     Raises:
         PictureError: TRUNCATED: rows are missing.
     """
-    inflater, length = zlib.decompressobj(), 0
     expected = _png_length(_png_header(b"IHDR", data[16:29], name))
-    for kind, start, size in _chunks(data, name):
-        if kind == b"IDAT":
-            waiting: bytes | memoryview = memoryview(data)[start : start + size]
-            while waiting and length < expected:
-                length += len(inflater.decompress(waiting, 2**16))
-                waiting = inflater.unconsumed_tail
-    length += len(inflater.flush()) if length < expected else 0
+    try:
+        length = _inflated(data, name, expected)
+    except zlib.error as error:
+        raise PictureError(f"{name} is corrupt", why=str(error)) from None
     if length < expected:
-        raise PictureError(f"{name} is truncated", Reason.TRUNCATED, why=f"{length} of {expected} bytes of image data")
+        why = f"{length} of {expected} bytes of image data"
+        raise PictureError(f"{name} is truncated", Reason.TRUNCATED, why=why)
+
+
+def _inflated(data: bytes, name: str, most: int) -> int:
+    """How long the image data is, counted in pieces up to ``most``."""
+    inflater, length = zlib.decompressobj(), 0
+    for kind, start, size in _chunks(data, name):
+        waiting = data[start : start + size] if kind == b"IDAT" else b""
+        while waiting and length < most:
+            length += len(inflater.decompress(waiting, 2**16))
+            waiting = inflater.unconsumed_tail
+    return length + (len(inflater.flush()) if length < most else 0)
 
 
 def is_grey_alpha16(data: bytes) -> bool:
@@ -356,10 +364,10 @@ def _require_pieces(tags: Mapping[int, Any], name: str) -> None:
     """Pillow leaves a strip or a tile that the directory does not list black, without a word."""
     width, height = tags.get(256, 0), tags.get(257, 0)
     if 324 in tags:
-        needed = -(-width // tags.get(322, width)) * -(-height // tags.get(323, height))
+        needed = -(-width // (tags.get(322) or width)) * -(-height // (tags.get(323) or height))
         found = len(_tuple(tags[324]))
     else:
-        needed, found = -(-height // tags.get(278, height)), len(_tuple(tags.get(273, ())))
+        needed, found = -(-height // (tags.get(278) or height)), len(_tuple(tags.get(273, ())))
     needed *= tags.get(277, 1) if tags.get(284, 1) == 2 else 1
     if found < needed:
         raise PictureError(f"{name} is truncated", Reason.TRUNCATED, why=f"{found} of {needed} strips or tiles")
