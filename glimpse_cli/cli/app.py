@@ -40,6 +40,8 @@ class _Plain:
         for param in params:
             if hasattr(param, "_runtime_param"):  # a Typer without it coerces by itself, only slower
                 param._runtime_param = _AsTyped()  # noqa: SLF001 - there is no public way
+            if getattr(param, "is_flag", False) and param.metavar is None:
+                param.metavar = ""  # help shows a flag's names, not its type
         return params
 
 
