@@ -5,11 +5,19 @@ differentiated again; and the oracle of the banded form.
 """
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from glimpse_cli.torch._axes import Axis, weights
+
+
+def whole_precision(device: torch.device) -> AbstractContextManager[Any]:
+    """Autocast switched off, where the device has it: a half of a weight would be no weight."""
+    known = torch.amp.is_autocast_available(device.type)
+    return torch.autocast(device.type, enabled=False) if known else nullcontext()
 
 
 def axis_mask(axis: Axis, N: int, kernel: str, eps: float) -> Tensor:

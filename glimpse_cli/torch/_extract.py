@@ -8,6 +8,7 @@ from glimpse_cli.banks import Bank
 from glimpse_cli.errors import ParameterError
 from glimpse_cli.glimpse import Spec
 from glimpse_cli.torch._arguments import PEAKS, require_images, working_dtype
+from glimpse_cli.torch._dense import whole_precision
 
 
 def extract(images: Tensor, spec: Spec) -> Tensor:
@@ -32,7 +33,7 @@ def extract(images: Tensor, spec: Spec) -> Tensor:
     by, bx = spec.banks((H, W), np.float64 if dtype == torch.float64 else np.float32)
     y, x = by.pixels, bx.pixels
     window = images[..., y.start : y.stop, x.start : x.stop].to(dtype)
-    with torch.autocast(images.device.type, enabled=False):
+    with whole_precision(images.device):
         rows = _contract(window.transpose(-1, -2), by)  # (..., columns, h)
         glimpse = _contract(rows.transpose(-1, -2), bx)  # (..., h, w)
     return glimpse / PEAKS[images.dtype] if images.dtype in PEAKS else glimpse.to(images.dtype)

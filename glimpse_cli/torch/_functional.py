@@ -29,7 +29,7 @@ from glimpse_cli.torch._arguments import (
     working_dtype,
 )
 from glimpse_cli.torch._axes import Axis, axis_of, places
-from glimpse_cli.torch._dense import axis_mask, dense
+from glimpse_cli.torch._dense import axis_mask, dense, whole_precision
 from glimpse_cli.torch._operators import banded_glimpses
 from glimpse_cli.torch._spellings import Pair, box_to_comb, scale_shift_to_comb
 
@@ -267,7 +267,7 @@ def _weigh(images: Tensor, y: Axis, x: Axis, kernel: Kernel) -> Tensor:
     """The glimpses by the form that is estimated to be faster: dense on a GPU and where little is multiplied."""
     (_, C, H, W), h, w = images.shape, y.near.shape[-1], x.near.shape[-1]
     form = dense if images.device.type != "cpu" or C * h * W * (H + w) <= SMALL else banded_glimpses
-    with torch.autocast(images.device.type, enabled=False):  # a half of a weight would be no weight
+    with whole_precision(images.device):
         return form(images, *y, *x, _tap_name(kernel.method), [kernel.eps] * 2)
 
 

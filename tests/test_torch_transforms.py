@@ -1,0 +1,189 @@
+"""`glimpse_cli.torch` under all that torch does to functions: compile, vmap, func, DDP, autocast, other devices."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+from torch.func import functional_call, grad, jacrev, vmap
+
+import glimpse_cli
+import glimpse_cli.torch as gt
+from glimpse_cli.torch import _functional
+
+SIZE = (5, 7)
+needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
+
+
+@pytest.fixture(params=["dense", "banded"])
+def form(request, monkeypatch):
+    """Each form of the product in turn, whatever the estimate would choose."""
+    monkeypatch.setattr(_functional, "SMALL", math.inf if request.param == "dense" else 0)
+    return request.param
+
+
+def pictures(*shape, dtype=torch.float64):
+    return torch.rand(shape, generator=torch.Generator().manual_seed(4), dtype=torch.float64).to(dtype)
+
+
+def places():
+    u = torch.tensor([[3.2, 5.1], [10.3, 20.7]], dtype=torch.float64)
+    return u, torch.tensor([0.8, 1.3], dtype=torch.float64), torch.tensor([1.1, -0.9], dtype=torch.float64)
+
+
+def loss_of(u, images):
+    return gt.gaussian_glimpse(images, u, *places()[1:], SIZE).square().sum()
+
+
+# ---------------------------------------------------------------- torch.compile
+
+LOOKS = {
+    "gaussian": lambda images, v: gt.gaussian_glimpse(images, v, 0.9, 1.3, SIZE),
+    "the post": lambda images, v: gt.gaussian_glimpse(images, v, 0.9, 1.3, SIZE, eps=1e-8),
+    "stn": lambda images, v: gt.stn_glimpse(images, 0.4, v / 31, SIZE, "reflection"),
+    "hard": lambda images, v: gt.hard_glimpse(images, v, 1.3, SIZE, "border"),
+    "boxes": lambda images, v: gt.box_glimpse(images, torch.cat([v, v + 9], dim=-1), SIZE),
+}
+
+
+@pytest.mark.usefixtures("form")
+@pytest.mark.parametrize("name", LOOKS)
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch's own compiler
+def test_compiled_it_is_one_graph_and_gives_the_same(name):
+    torch._dynamo.reset()
+    images, u = pictures(2, 3, 23, 31).requires_grad_(), places()[0].requires_grad_()
+    compiled = torch.compile(LOOKS[name], fullgraph=True, backend="aot_eager")
+    want, found = LOOKS[name](images, u), compiled(images, u)
+    torch.testing.assert_close(found, want, rtol=0, atol=1e-13)
+    inputs = (images,) if name == "hard" else (images, u)
+    for one, other in zip(
+        torch.autograd.grad(found.square().sum(), inputs), torch.autograd.grad(want.square().sum(), inputs), strict=True
+    ):
+        torch.testing.assert_close(one, other, rtol=0, atol=1e-11)
+
+
+# ---------------------------------------------------------------- vmap and func
+
+
+@pytest.mark.usefixtures("form")
+def test_vmap_over_places_over_images_and_over_both():
+    (u, s, d), images = places(), pictures(2, 3, 23, 31)
+    us, many = u + torch.arange(3.0)[:, None, None], torch.stack([images, images**2, 1 - images])
+
+    def look(images, u):
+        return gt.gaussian_glimpse(images, u, s, d, SIZE)
+
+    torch.testing.assert_close(vmap(look, (None, 0))(images, us), torch.stack([look(images, v) for v in us]))
+    torch.testing.assert_close(vmap(look, (0, None))(many, u), torch.stack([look(image, u) for image in many]))
+    both = vmap(look, (1, 0), out_dims=2)(many.movedim(0, 1), us)
+    want = torch.stack([look(image, v) for image, v in zip(many, us, strict=True)], dim=2)
+    torch.testing.assert_close(both, want)
+
+
+@pytest.mark.usefixtures("form")
+def test_func_gives_the_gradients_of_autograd_of_both_orders_and_each_of_a_batch():
+    images, u = pictures(2, 3, 23, 31), places()[0]
+    leaf = u.clone().requires_grad_()
+    (first,) = torch.autograd.grad(loss_of(leaf, images), leaf, create_graph=True)
+    (second,) = torch.autograd.grad(first.square().sum(), leaf)
+    torch.testing.assert_close(grad(loss_of)(u, images), first.detach())
+    torch.testing.assert_close(jacrev(loss_of)(u, images), first.detach())
+    torch.testing.assert_close(grad(lambda v: grad(loss_of)(v, images).square().sum())(u), second)
+    us = torch.stack([u, u + 1.5, u - 2])
+    each = vmap(grad(loss_of, argnums=(0, 1)), (0, None))(us, images)
+    one_by_one = zip(*(grad(loss_of, argnums=(0, 1))(v, images) for v in us), strict=True)
+    for found, want in zip(each, one_by_one, strict=True):
+        torch.testing.assert_close(found, torch.stack(want))
+
+
+# ---------------------------------------------------------------- training
+
+
+class Localiser(nn.Module):
+    """The least that looks: a place learnt from the mean colours."""
+
+    def __init__(self):
+        super().__init__()
+        self.where = nn.Linear(3, 2)
+        self.look = gt.GaussianGlimpse(SIZE)
+
+    def forward(self, images):
+        return self.look(images, 9 + self.where(images.mean((2, 3))), 1.0, 1.5)
+
+
+@pytest.mark.usefixtures("form")
+def test_a_module_trains_under_ddp(tmp_path):
+    store = f"file://{tmp_path}/store"
+    torch.distributed.init_process_group("gloo", init_method=store, rank=0, world_size=1)
+    try:
+        torch.manual_seed(0)
+        module, images = Localiser(), pictures(4, 3, 23, 31, dtype=torch.float32)
+        nn.parallel.DistributedDataParallel(module)(images).square().sum().backward()
+        found = [p.grad.clone() for p in module.parameters()]
+    finally:
+        torch.distributed.destroy_process_group()
+    want = grad(lambda p: functional_call(module, p, images).square().sum())(dict(module.named_parameters()))
+    for one, other in zip(found, want.values(), strict=True):
+        torch.testing.assert_close(one, other)
+
+
+@pytest.mark.usefixtures("form")
+def test_a_module_trains_under_autocast():
+    torch.manual_seed(0)
+    module, images = Localiser(), pictures(4, 3, 23, 31, dtype=torch.float32)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        out = module(images)
+        loss = out.float().square().sum()
+    loss.backward()
+    assert out.dtype == torch.float32
+    assert all(p.grad.isfinite().all() and p.grad.abs().sum() > 0 for p in module.parameters())
+
+
+# ---------------------------------------------------------------- other devices
+
+
+@pytest.mark.parametrize("method", ["gaussian", "stn", "hard"])
+def test_off_the_cpu_no_number_is_read_by_the_host(method):
+    """A tensor of the meta device has no numbers: whoever looks at one fails. So would a GPU have to wait."""
+    images = torch.empty(2, 3, 500, 700, device="meta", dtype=torch.uint8)
+    boxes = torch.empty(2, 4, 4, device="meta", requires_grad=True)
+    glimpses = gt.box_glimpse(images, boxes, (65, 67), method)
+    assert (glimpses.shape, glimpses.device.type) == ((2, 4, 3, 65, 67), "meta")
+    if method != "hard":
+        glimpses.sum().backward()
+        assert boxes.grad.shape == boxes.shape
+    assert gt.gaussian_glimpse(images, (3, 4), 0.7, (1.2, 1.5), SIZE).shape == (2, 3, 5, 7)
+
+
+def test_a_parameter_on_another_device_is_refused():
+    with pytest.raises(glimpse_cli.GlimpseError, match="u is on meta and the images on cpu"):
+        gt.gaussian_glimpse(torch.zeros(1, 1, 5, 5), torch.empty(1, 2, device="meta"), 1, 1, SIZE)
+
+
+@needs_gpu
+@pytest.mark.parametrize("method", ["gaussian", "stn", "hard"])
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32, torch.float64, torch.bfloat16])
+def test_a_gpu_gives_what_the_cpu_gives_and_never_waits(method, dtype):
+    images = (pictures(2, 3, 223, 331) * (255 if dtype == torch.uint8 else 1)).to(dtype)
+    boxes = torch.tensor([[[3.3, 5.1, 90.2, 70.8], [-20.0, 99.0, 30.5, 240.0]]]).expand(2, 2, 4)
+    want = gt.box_glimpse(images, boxes, (65, 67), method)
+    on_gpu = images.cuda(), boxes.cuda().requires_grad_()
+    torch.cuda.synchronize()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        found = gt.box_glimpse(*on_gpu, (65, 67), method)
+        if method != "hard":
+            found.sum().backward()
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    tolerance = {torch.float64: 1e-12, torch.bfloat16: 8e-3}.get(dtype, 2e-5)
+    torch.testing.assert_close(found.cpu(), want, rtol=0, atol=tolerance)
+
+
+@needs_gpu
+@pytest.mark.parametrize("method", ["gaussian", "stn", "hard"])
+def test_a_gpu_gives_the_numbers_of_the_numpy_path(method):
+    image = (pictures(3, 223, 331) * 255).to(torch.uint8)
+    spec = glimpse_cli.Spec.from_box(glimpse_cli.Box(-20.5, 30.1, 180.2, 260.0), (65, 67), method)
+    want = torch.from_numpy(glimpse_cli.extract(image.permute(1, 2, 0).contiguous().numpy(), spec)).permute(2, 0, 1)
+    torch.testing.assert_close(gt.extract(image.cuda(), spec).cpu(), want, rtol=0, atol=2e-5)
