@@ -17,7 +17,7 @@ from glimpse_cli.errors import GlimpseError, OutputError, UsageError
 from glimpse_cli.places import parse_size, parse_width
 
 if TYPE_CHECKING:
-    from glimpse_cli.compare import Contender, Limit, Plan
+    from glimpse_cli.compare import Contender, Limit, Plan, Section
     from glimpse_cli.kernels import Padding
 
 PIPE = "-"
@@ -165,25 +165,28 @@ def compare(
     glimpse compare photo.jpg --box 40,30,200,190 --methods gaussian,stn --fail-above psnr=30
     """
     if show.explain and not images:
-        return _explain()
+        _explain()
+        return
     if not images:
         raise UsageError("compare needs a picture", hint="glimpse compare --help")
-    plan, limits, targets = contest.plan(place, read), show.limits(), _targets(images, show)
-    documents, failed = [], []
+    targets = _targets(images, show)
+    task = Task(contest.plan(place, read), show.limits(), show, said)
+    documents, sections = [], []
     for image, target in zip(images, targets, strict=True):
         try:
-            documents.append(_compare(image, target, Task(plan, limits, show, said)))
+            document, section = _compare(image, target, task)
         except GlimpseError as error:
             talk.explain(error)
-            failed.append(image)
-    _tell_all(documents, plan, show)
-    if failed or any(document["failures"] for document in documents):
+            continue
+        documents.append(document)
+        sections += [section] if section else []
+    _conclude(documents, sections, task)
+    if len(documents) < len(images) or any(document["failures"] for document in documents):
         raise typer.Exit(FINISHED_WITH_FAILURES if documents else 1)
-    return None
 
 
-def _compare(image: str, target: Path | None, task: Task) -> dict[str, Any]:
-    """One picture: its numbers said, its picture written."""
+def _compare(image: str, target: Path | None, task: Task) -> tuple[dict[str, Any], "Section | None"]:
+    """One picture: its numbers said, its picture written, its part of the page made."""
     from glimpse_cli import compare, images  # noqa: PLC0415 - numpy and Pillow, which `glimpse --help` does not pay for
 
     data = files.read_stream(sys.stdin.buffer, "stdin") if image == PIPE else files.read_bytes(image)
@@ -195,37 +198,42 @@ def _compare(image: str, target: Path | None, task: Task) -> dict[str, Any]:
         "failures": compare.failures(found.rows, task.limits),
     }
     if target is not None:
-        form = parse_format(target.suffix[1:], "-o")
+        figure = compare.figure(found, files.shown(Path(image).name))
         files.make_folder(target.parent)
-        files.write_whole(target, images.encode_picture(compare.figure(found, files.shown(Path(image).name)), form))
+        files.write_whole(target, images.encode_picture(figure, parse_format(target.suffix[1:], "-o")))
+    _tell(document, task)
+    return document, compare.section(found, document) if task.show.report else None
+
+
+def _tell(document: dict[str, Any], task: Task) -> None:
+    name = files.shown(document["input"])
     if not task.said.quiet:
         for warning in document["warnings"]:
-            talk.warn(f"{files.shown(image)}: {warning}")
+            talk.warn(f"{name}: {warning}")
     for failure in document["failures"]:
-        talk.explain(GlimpseError(f"{files.shown(image)}: {failure}"))
+        talk.explain(GlimpseError(f"{name}: {failure}"))
     if not task.show.json:
         table.show(document, several_devices=len(task.plan.devices) > 1)
-    return document
 
 
-def _tell_all(documents: Sequence[dict[str, Any]], plan: "Plan", show: ShowOptions) -> None:
-    """What is said of all pictures together."""
-    from glimpse_cli.compare import EXPLAINED, means, threads  # noqa: PLC0415 - numpy
+def _conclude(documents: Sequence[dict[str, Any]], sections: "Sequence[Section]", task: Task) -> None:
+    """What is said and written of all pictures together."""
+    from glimpse_cli import compare  # noqa: PLC0415 - numpy
 
-    about = {
-        "reference": "lanczos" if plan.reference is None else plan.reference.label,
-        "repeats": plan.repeats,
-        "threads": threads(),
-    }
-    mean = means(documents) if len(documents) > 1 else None
+    plan, show = task.plan, task.show
+    reference = LANCZOS if plan.reference is None else plan.reference.label
+    facts = {"reference": reference, "repeats": plan.repeats, "threads": compare.threads()}
+    mean = compare.means(documents) if len(documents) > 1 else None
+    if show.report and sections:
+        files.write_whole(show.report, compare.page(sections, facts, mean).encode())
     if show.json:
-        explained = {"explain": EXPLAINED} if show.explain else {}
-        talk.say(json.dumps({**about, "images": documents, "mean": mean, **explained}, allow_nan=False))
+        explained = {"explain": compare.EXPLAINED} if show.explain else {}
+        talk.say(json.dumps({**facts, "images": documents, "mean": mean, **explained}, allow_nan=False))
         return
     if mean:
         table.show_means(mean, len(documents), several_devices=len(plan.devices) > 1)
     if documents:
-        table.show_basis(about)
+        talk.say(f"{compare.basis(facts)}; --explain says more")
     if show.explain:
         _explain()
 

@@ -4,8 +4,10 @@
 glimpses, ``rows`` puts a picture through all of it, ``words`` says what came out, and ``page`` shows it in a browser.
 """
 
+from glimpse_cli.compare.columns import basis
 from glimpse_cli.compare.contenders import METRICS, Contender, Limit, parse_limit, parse_methods
 from glimpse_cli.compare.figure import figure
+from glimpse_cli.compare.page import Section, page, section
 from glimpse_cli.compare.rows import Comparison, Plan, Row, compare, document, failures, means, threads
 from glimpse_cli.compare.words import EXPLAINED, notes
 
@@ -17,13 +19,17 @@ __all__ = [
     "Limit",
     "Plan",
     "Row",
+    "Section",
+    "basis",
     "compare",
     "document",
     "failures",
     "figure",
     "means",
     "notes",
+    "page",
     "parse_limit",
     "parse_methods",
+    "section",
     "threads",
 ]

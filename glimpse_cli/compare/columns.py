@@ -1,0 +1,65 @@
+"""How the numbers of a comparison are headed and written, wherever they stand in a table."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+NONE = "-"
+
+
+def _small(value: float) -> str:
+    return f"{value:.4f}" if value == 0 or value >= 5e-5 else f"{value:.0e}"
+
+
+def _percent(value: float) -> str:
+    return f"{value:.0%}"
+
+
+COLUMNS: dict[str, tuple[str, Callable[[Any], str]]] = {  # a number's name: its head, how it is written
+    "ms": ("ms", "{:.3g}".format),
+    "pixels_read": ("px read", "{:,.0f}".format),
+    "pixels_seen": ("px seen", "{:,.0f}".format),
+    "mae": ("mae", _small),
+    "max": ("max", _small),
+    "psnr": ("psnr", "{:.1f}".format),
+    "ssim": ("ssim", "{:.4f}".format),
+    "aliasing": ("aliasing", _percent),
+    "blur": ("blur", _percent),
+    "noise_gain": ("noise", "{:.3g}".format),
+}
+
+
+def columns(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """The numbers that are shown of some rows: all, but for an SSIM that none of them has."""
+    return [name for name in COLUMNS if name != "ssim" or any(row["ssim"] is not None for row in rows)]
+
+
+def cell(row: dict[str, Any], name: str) -> str:
+    """A number as it is written; the PSNR of what is identical is infinite."""
+    value = row[name]
+    if value is not None:
+        return COLUMNS[name][1](value)
+    return "inf" if name == "psnr" and row["max"] == 0 else NONE
+
+
+def off(row: dict[str, Any]) -> str:
+    """The largest difference to the first device."""
+    apart = row.get("against_first_device")
+    return NONE if apart is None or apart["max"] is None else _small(apart["max"])
+
+
+def about(document: dict[str, Any]) -> str:
+    """What was looked at, in a line."""
+    seen, made = (f"{size['width']} x {size['height']}" for size in (document["input_size"], document["size"]))
+    place = document["place"]
+    step, box, first = place["d"], place["box"], place["u"]
+    where = (
+        f"u {first['y']:.6g},{first['x']:.6g}" if box is None else f"box {','.join(f'{v:.6g}' for v in box.values())}"
+    )
+    return f"{seen}, {where} -> {made}, d_y {step['y']:.3g}, d_x {step['x']:.3g}, coverage {document['coverage']:.0%}"
+
+
+def basis(facts: dict[str, Any]) -> str:
+    """What the numbers of all pictures rest on, in a line."""
+    reference = "Pillow's LANCZOS" if facts["reference"] == "lanczos" else facts["reference"]
+    threads = f"{facts['threads']} thread{'s' if facts['threads'] > 1 else ''}"
+    return f"reference: {reference}; ms: median of {facts['repeats']}, {threads} on the CPU"

@@ -1,0 +1,279 @@
+"""`glimpse compare` as its users see it: tables, documents, pictures, exit codes."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from glimpse_cli import devices
+from glimpse_cli.cli.app import app
+from glimpse_cli.compare import measures
+from pictures import png
+
+RNG = np.random.default_rng(11)
+PHOTO = RNG.integers(0, 256, (43, 71, 3)).astype(np.uint8)
+BOX = ["--box", "5.5,3,40,30", "--size", "9x7", "--repeats", "1"]
+NUMBERS = {
+    "ms", "pixels_read", "pixels_seen", "coverage", "mae", "max", "psnr", "ssim", "aliasing", "blur", "noise_gain",
+}  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("photo.png").write_bytes(png(PHOTO))
+    Path("other.png").write_bytes(png(PHOTO[::-1, :50]))
+    Path("broken.png").write_bytes(png(PHOTO)[:200])
+    return tmp_path
+
+
+def run(*args, **kwargs):
+    return CliRunner().invoke(app, ["compare", *map(str, args)], **kwargs)
+
+
+def document(*args):
+    result = run(*args, "--json")
+    assert result.exit_code in {0, 3}, result.output
+    (line,) = result.stdout.splitlines()
+    return json.loads(line, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+
+
+def files():
+    return sorted(str(path) for path in Path().rglob("*") if path.is_file())
+
+
+def refused(result, code, *words):
+    """One error of at most three lines, the right code, and nothing on stdout."""
+    assert result.exit_code == code, result.output
+    lines = result.stderr.splitlines()
+    assert 1 <= len(lines) <= 3, lines
+    assert lines[0].startswith("error: ")
+    for word in words:
+        assert word in result.stderr
+    assert result.stdout == ""
+    return True
+
+
+def test_a_table_has_a_row_for_each_method_and_aligned_columns():
+    result = run("photo.png", *BOX, "--methods", "stn,gaussian:s=2,hard")
+    assert result.exit_code == 0
+    lines = [line.rstrip() for line in result.stdout.splitlines()]
+    assert lines[0].startswith("photo.png: 71 x 43, box 5.5,3,40,30 -> 9 x 7, d_y 3.86, d_x 3.83, coverage 100%")
+    assert [line.split()[0] for line in lines[1:5]] == ["method", "stn", "gaussian:s=2", "hard"]
+    assert lines[1].split()[1:4] == ["ms", "px", "read"]
+    assert len({len(line) for line in lines[1:5]}) == 1  # numbers end where their heads end
+    assert "hard alias" in lines[5]
+    assert lines[-1].startswith("reference: Pillow's LANCZOS; ms: median of 1")
+    assert "\x1b" not in result.stdout
+    assert files() == ["broken.png", "other.png", "photo.png"]
+
+
+def test_json_is_one_document_with_every_number():
+    found = document("photo.png", *BOX, "--devices", "cpu,cpu")
+    assert (found["reference"], found["repeats"], found["mean"]) == ("lanczos", 1, None)
+    (image,) = found["images"]
+    assert image["input"] == "photo.png"
+    assert image["input_size"] == {"width": 71, "height": 43}
+    assert image["place"]["box"] == pytest.approx({"x0": 5.5, "y0": 3, "x1": 40, "y1": 30})
+    assert [row["label"] for row in image["rows"]] == ["hard", "gaussian", "stn"] * 2
+    for row in image["rows"]:
+        assert set(row) >= NUMBERS
+        assert row["aliasing"] + row["blur"] == pytest.approx(1)
+    assert image["rows"][4]["s"] == pytest.approx({"y": 0.35 * 27 / 7, "x": 0.35 * 34.5 / 9})
+    assert image["rows"][3]["against_first_device"]["max"] == 0
+    assert image["notes"]
+
+
+def test_several_pictures_have_a_row_each_and_a_mean():
+    found = document("photo.png", "other.png", *BOX, "--methods", "stn")
+    rows = [image["rows"][0] for image in found["images"]]
+    assert found["mean"][0]["mae"] == pytest.approx((rows[0]["mae"] + rows[1]["mae"]) / 2)
+    result = run("photo.png", "other.png", *BOX)
+    assert "mean of 2 pictures" in result.stdout
+
+
+def test_one_bad_picture_does_not_stop_the_others():
+    result = run("photo.png", "broken.png", "missing.png", *BOX)
+    assert result.exit_code == 3
+    assert result.stderr.count("error: ") == 2
+    assert "photo.png: 71 x 43" in result.stdout
+    assert run("broken.png", *BOX).exit_code == 1
+
+
+def test_a_picture_comes_from_stdin_too():
+    result = run("-", *BOX, "--json", input=png(PHOTO))
+    assert json.loads(result.stdout)["images"][0]["input_size"] == {"width": 71, "height": 43}
+
+
+@pytest.mark.parametrize(
+    ("limit", "code"),
+    [("mae=0.9", 0), ("mae=0.0001", 3), ("max=1", 0), ("max=1e-3", 3), ("psnr=1", 0), ("psnr=60", 3)],
+)
+def test_fail_above_turns_it_into_a_check(limit, code):
+    result = run("photo.png", *BOX, "--methods", "stn", "--fail-above", limit)
+    assert result.exit_code == code
+    assert (f"error: photo.png: stn on cpu: {limit.partition('=')[0]} is" in result.stderr) == (code == 3)
+    assert "reference:" in result.stdout  # the table is there all the same
+
+
+def test_one_limit_of_several_is_enough():
+    result = run("photo.png", *BOX, "--fail-above", "mae=0.9", "--fail-above", "psnr=99", "--json")
+    assert result.exit_code == 3
+    assert len(json.loads(result.stdout)["images"][0]["failures"]) == 3
+
+
+def test_a_metric_that_is_not_there_never_passes():
+    result = run("photo.png", "--box", "-5,3,40,30", "--fail-above", "psnr=0", "--methods", "stn")
+    assert result.exit_code == 3
+    assert "there is no psnr" in result.stderr
+
+
+def test_ssim_without_scikit_image_is_an_error_that_names_the_extra(monkeypatch):
+    monkeypatch.setattr(measures, "find_spec", lambda _: None)
+    assert refused(run("photo.png", *BOX, "--fail-above", "ssim=0.5"), 1, "glimpse-cli[metrics]")
+    assert "ssim" not in run("photo.png", *BOX).stdout
+
+
+def test_devices_are_checked_against_the_first(monkeypatch):
+    cpu = devices.resolve("cpu")
+    off = devices.Device("off", lambda *given: cpu.contract(*given) + np.float32(0.01))
+    monkeypatch.setattr(devices, "resolve", lambda name: off if name == "cuda" else cpu)
+    args = ["photo.png", *BOX, "--devices", "cpu,cuda", "--methods", "gaussian,stn", "--fail-above"]
+    assert run(*args, "max=0.02").exit_code == 0
+    result = run(*args, "max=0.005")
+    assert result.exit_code == 3
+    assert "gaussian on off: max is 0.01" in result.stderr
+    assert "off first device" in result.stdout
+    assert result.stdout.count("0.0100") == 2
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (["--methods", "hard,fourier"], "unknown method 'fourier'"),
+        (["--methods", "stn:s=1"], "no setting"),
+        (["--reference", "bicubic"], "unknown method 'bicubic'"),
+        (["--reference", "hard,stn"], "takes one method"),
+        (["--devices", "tpu"], "device must be"),
+        (["--fail-above", "sharp=1"], "mae, max, psnr, ssim"),
+        (["--fail-above", "mae=a"], "not a number"),
+        (["--fail-above", "mae=nan"], "not a number"),
+        (["--repeats", "0"], "--repeats"),
+        (["--size", "0"], "size"),
+        (["-s", "1", "--methods", "stn,gaussian:s=2"], "no plain gaussian"),
+        (["-s", "0,5"], "above 0"),
+        (["--padding", "reflection"], "reflection"),
+        (["--padding", "mirror"], "padding must be"),
+        (["--box", "1,2,3,4"], "one place"),
+        (["-u", "3"], "exactly one place"),
+        (["-o", "compare.docx"], "unknown format"),
+        (["-o", "compare"], "unknown format"),
+        (["-o", "compare.npy"], "no picture"),
+        (["-o", "-"], "stdout"),
+        (["-o", "photo.png", "--force"], "also an input"),
+        (["--report", "photo.png", "--force"], "also an input"),
+        (["-o", "same.png", "--report", "./same.png"], "two outputs"),
+    ],
+)
+def test_what_is_wrong_is_said_before_anything_is_done(args, words):
+    assert refused(run("photo.png", *BOX, *args), 2, words)
+    assert files() == ["broken.png", "other.png", "photo.png"]
+
+
+def test_a_picture_is_needed():
+    assert refused(run(*BOX), 2, "needs a picture")
+
+
+def test_a_device_that_is_not_there_is_an_error():
+    if devices.find_spec("torch") and __import__("torch").cuda.is_available():
+        pytest.skip("there is a GPU")
+    assert refused(run("photo.png", *BOX, "--devices", "cpu,cuda"), 1, "cuda")
+
+
+@pytest.mark.parametrize("option", ["-o", "--report"])
+def test_an_output_that_exists_stays_unless_forced(option):
+    Path("there.png").write_text("mine")
+    assert refused(run("photo.png", *BOX, option, "there.png"), 1, "exists", "--force")
+    assert Path("there.png").read_text() == "mine"
+    assert run("photo.png", *BOX, option, "there.png", "--force").exit_code == 0
+    assert Path("there.png").read_bytes() != b"mine"
+
+
+@pytest.mark.parametrize("option", ["-o", "--report"])
+def test_an_output_that_cannot_be_written_is_one_clear_error(option):
+    Path("full").mkdir()
+    Path("full/file").write_text("not a folder")
+    result = run("photo.png", *BOX, option, "full/file/out.png")
+    assert result.exit_code == 1
+    assert result.stderr.count("error: ") == 1
+    assert sorted(path.name for path in Path("full").iterdir()) == ["file"]
+
+
+def test_the_picture_is_written_in_the_format_of_its_name():
+    for name, form in (("a.png", "PNG"), ("a.jpg", "JPEG"), ("a.webp", "WEBP")):
+        assert run("photo.png", *BOX, "-o", name).exit_code == 0
+        with Image.open(name) as picture:
+            assert picture.format == form
+            assert 600 < picture.width <= 1600
+    assert run("photo.png", "other.png", *BOX, "-o", "out").exit_code == 0
+    assert {"out/photo.compare.png", "out/other.compare.png"} <= set(files())
+
+
+def test_explain_says_what_each_number_means_also_without_a_picture():
+    alone = run("--explain")
+    assert alone.exit_code == 0
+    assert all(name in alone.stdout for name in NUMBERS)
+    with_table = run("photo.png", *BOX, "--explain")
+    assert with_table.stdout.endswith(alone.stdout)
+    assert set(document("photo.png", *BOX, "--explain")["explain"]) >= NUMBERS
+
+
+def test_quiet_leaves_the_data():
+    result = run("photo.png", *BOX, "-q")
+    assert result.stderr == ""
+    assert "gaussian" in result.stdout
+
+
+def test_hostile_names_are_shown_escaped():
+    name = "\x1b[31m<b>\u202e.png"
+    Path(name).write_bytes(png(PHOTO))
+    result = run(name, *BOX)
+    assert result.exit_code == 0
+    assert "\x1b" not in result.stdout
+    assert "\\x1b[31m<b>\\u202e.png" in result.stdout
+
+
+def test_the_posts_example_from_the_command_line():
+    square = np.zeros((10, 10), np.uint8)
+    square[3:6, 3:6] = 255
+    Path("square.png").write_bytes(png(square))
+    (image,) = document("square.png", "-u", "2", "-d", "1", "-s", "0.5", "--size", "5")["images"]
+    hard, gaussian, stn = image["rows"]
+    assert (hard["max"], stn["max"]) == (0, 0)
+    assert (hard["psnr"], stn["psnr"]) == (None, None)
+    assert 0.19 < gaussian["max"] < 0.21
+    assert gaussian["blur"] == pytest.approx(1)
+    assert image["place"]["scale"] == pytest.approx({"y": 4 / 9, "x": 4 / 9})
+    assert image["place"]["shift"] == pytest.approx({"y": -1 / 9, "x": -1 / 9})
+    run_own = document("square.png", "--scale", ".4", "--shift", "-.1", "-s", ".5", "--size", "5")
+    assert run_own["images"][0]["place"]["u"] == pytest.approx({"y": 2.25, "x": 2.25})
+
+
+def test_no_torch_is_loaded_and_help_needs_no_numpy():
+    script = (
+        "import sys\nfrom typer.testing import CliRunner\nfrom glimpse_cli.cli.app import app\n"
+        f"print(CliRunner().invoke(app, {{}}).exit_code, *(m in sys.modules for m in {('numpy', 'PIL', 'torch')}))"
+    )
+    for args, wanted in (
+        (["compare", "--help"], "0 False False False"),
+        (["compare", "photo.png", *BOX], "0 True True False"),
+    ):
+        done = subprocess.run(
+            [sys.executable, "-c", script.replace("{}", repr(args))], capture_output=True, text=True, check=True
+        )
+        assert done.stdout.strip() == wanted
