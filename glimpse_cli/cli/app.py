@@ -9,16 +9,20 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
 from functools import wraps
+from importlib import import_module
 from typing import Annotated, Any
 
 import typer
 import typer.core
+import typer.main
 
 from glimpse_cli import __version__
 from glimpse_cli.cli import talk
 from glimpse_cli.errors import GlimpseError, UsageError
 
+COMMANDS = ("crop", "batch", "compare")  # a module each, which registers itself with `command`
 INTERRUPTED = 130
+_loaded: dict[str, Any] = {}
 SETTINGS = {"help_option_names": ["-h", "--help"]}
 
 
@@ -51,6 +55,16 @@ class Command(_Plain, typer.core.TyperCommand):
 
 class App(_Plain, typer.core.TyperGroup):
     """The group, and the one place where an error becomes words and an exit code."""
+
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 - Typer's signature
+        """The commands in the order of help."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002 - likewise
+        """A command, loaded when it is asked for: one does not pay for what another imports."""
+        if cmd_name in COMMANDS:
+            import_module(f"glimpse_cli.cli.{cmd_name}")
+        return _loaded.get(cmd_name)
 
     def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
         """As Typer's, for errors before a command is known."""
@@ -124,7 +138,7 @@ def remember_debug(ctx: typer.Context, value: bool) -> bool:
 
 
 def command(name: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Register a command, with the fields of its option groups as options of its own."""
+    """Register a command of `COMMANDS`, with the fields of its option groups as options of its own."""
 
     def register(function: Callable[..., None]) -> Callable[..., None]:
         own = inspect.signature(function).parameters.values()
@@ -145,9 +159,9 @@ def command(name: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
 
         call.__signature__ = inspect.Signature([p for p in own if p.name not in groups] + spread)  # type: ignore[attr-defined]
         call.__annotations__ = {p.name: p.annotation for p in call.__signature__.parameters.values()}  # type: ignore[attr-defined]
-        return app.command(name, cls=Command, context_settings=SETTINGS)(call)
+        alone = typer.Typer(add_completion=False)
+        alone.command(name, cls=Command, context_settings=SETTINGS)(call)
+        _loaded[name] = typer.main.get_command(alone)
+        return call
 
     return register
-
-
-from glimpse_cli.cli import batch, compare, crop  # noqa: E402, F401 - commands register themselves with what stands above
