@@ -164,6 +164,28 @@ def test_a_transparent_colour_becomes_alpha_at_8_and_at_16_bits():
         assert (window[..., 3] == np.where((colour == colour[3, 7]).all(2), 0, picture.peak)).all()
 
 
+@pytest.mark.parametrize("depth", [1, 2, 4])
+def test_a_transparent_grey_of_few_bits_is_found_among_the_8_bits_it_was_spread_to(depth):
+    values = RNG.integers(0, 2**depth, (H, W)).astype(np.uint8)
+    bits = (values[..., None] >> np.arange(depth - 1, -1, -1) & 1).astype(np.uint8).reshape(H, -1)
+    rows = zlib.compress(b"".join(b"\0" + row.tobytes() for row in np.packbits(bits, axis=1)))
+    data = png(values, 8, 0, before=[(b"tRNS", b"\0\1")], data=rows)
+    header = b"IHDR" + struct.pack(">IIBBBBB", W, H, depth, 0, 0, 0, 0)
+    window = whole(data[:12] + header + struct.pack(">I", zlib.crc32(header)) + data[33:])[1]
+    assert (window[..., 0] == values * (255 // (2**depth - 1))).all()
+    assert (window[..., 1] == np.where(values == 1, 0, 255)).all()
+
+
+def test_a_transparent_colour_goes_with_a_profile_and_shows_in_the_preview():
+    pixels = np.minimum(RGBA16[..., :3], 65000)
+    pixels[5:15, 5:20] = 65500
+    clear = (b"tRNS", struct.pack(">HHH", 65500, 65500, 65500))
+    picture, window = whole(png(pixels, 16, 2, before=[(b"iCCP", b"p\0\0" + zlib.compress(LINEAR_RGB)), clear]))
+    assert (window[..., 3] == np.where((pixels == 65500).all(2), 0, 255)).all()
+    assert (picture.preview(99)[5:15, 5:20] == 128).all()
+    assert (images.decode(png(pixels, 16, 2, before=[clear])).preview(99)[5:15, 5:20] == 128).all()
+
+
 def ink(cmyk):
     """Inks, 255 is full -> RGB, by the plain formula."""
     c, m, y, k = np.moveaxis(cmyk.astype(float), -1, 0)
@@ -242,6 +264,13 @@ def test_planes_of_a_channel_each_are_put_together_and_their_16_bits_said_to_be_
         picture, window = whole(tiff(b"".join(strips), tags))
         assert (window == pixels >> 8).all()
         assert picture.warnings == notes
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_both_bytes_of_16_bits_are_turned_alike(orientation):
+    for pixels, tags in ((GREY16, {258: 16}), (RGBA16[..., :3], {258: (16,) * 3, 262: 2, 277: 3})):
+        window = whole(tiff(pixels.astype("<u2").tobytes(), {**tags, 274: orientation}))[1]
+        assert (window == turned(pixels, orientation)).all()
 
 
 def test_a_negative_16_bit_tiff_is_turned_positive_and_12_bits_fill_16():

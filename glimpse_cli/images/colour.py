@@ -29,6 +29,7 @@ _PLAIN = {
 }
 _WITH_ALPHA = {"L": "LA", "RGB": "RGBA"}
 _GREY = {"L", "LA"}
+_OWN = {"CMYK", "LAB"}  # the modes whose numbers a transform reads as they are stored
 
 _SPACES = {"RGB ": "RGB", "GRAY": "L", "CMYK": "CMYK"}  # ICC's word -> the mode that ImageCms reads
 _NEGATIVE = [255 - value for value in range(256)] * 4
@@ -61,7 +62,7 @@ class Colour:
         """A window as Pillow stores it -> the same pixels in ``mode``."""
         if self.inverted:
             window = window.point(_NEGATIVE)
-        if window.mode not in {self.source, self.mode}:
+        if window.mode != self.mode and self.source not in _OWN:
             window = window.convert(self.mode)
         if self.curve is not None:
             return _by_curve(window, self.curve)

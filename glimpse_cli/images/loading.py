@@ -73,6 +73,7 @@ class Loaded:
         orientation: EXIF's, 1 to 8, as the file has it.
         pending: whether it is still to be applied (Pillow turns a TIFF itself).
         bits: of a sample, in the file.
+        clear: the transparent colour of 16-bit colour, as the file has it; else None.
         notes: what went wrong and did no harm to the pixels.
     """
 
@@ -82,6 +83,7 @@ class Loaded:
     orientation: int
     pending: bool = True
     bits: int = 8
+    clear: tuple[int, ...] | None = None
     notes: list[str] = field(default_factory=list)
 
 
@@ -143,7 +145,8 @@ def load(data: bytes, name: str, frame: int, max_pixels: int) -> Loaded:
     orientation = orientation if orientation in range(1, 9) else 1  # others exist, and mean nothing
     if decoder == "PNG" and strict.is_grey_alpha16(data) and not frame:
         return Loaded(*_grey_alpha16(data, image), frames, orientation, bits=bits, notes=notes)
-    return Loaded(image, low, frames, orientation, decoder != "TIFF", bits, notes)
+    clear = _scale_clear(image, bits) if decoder == "PNG" else None
+    return Loaded(image, low, frames, orientation, decoder != "TIFF", bits, clear, notes)
 
 
 def _at_frame(data: bytes, decoder: str, name: str, frame: int, max_pixels: int) -> tuple[ImageFile.ImageFile, int]:
@@ -232,6 +235,17 @@ def _grey_alpha16(data: bytes, image: Image.Image) -> tuple[Image.Image, Image.I
     high = Image.merge("LA", (grey_high, alpha_high))
     high.info, high.format = image.info, image.format
     return high, Image.merge("LA", (grey_low, alpha_low))
+
+
+def _scale_clear(image: Image.Image, bits: int) -> tuple[int, ...] | None:
+    """Bring a PNG's transparent colour to the 8 bits of its pixels, which Pillow forgets; what it was, for RGB."""
+    clear = image.info.get("transparency")
+    if image.mode == "L" and isinstance(clear, int):
+        image.info["transparency"] = clear * 255 // (2**bits - 1)
+    if image.mode == "RGB" and isinstance(clear, tuple) and bits == 16:
+        image.info["transparency"] = tuple(value >> 8 for value in clear)
+        return clear
+    return None
 
 
 def _may_be_short(image: Image.Image) -> bool:

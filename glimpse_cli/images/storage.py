@@ -82,7 +82,7 @@ def _colour16(loaded: Loaded, eight: Stored, *, icc: bool) -> Stored:
     high, low = loaded.image, loaded.low
     if colour_of(high, icc=icc)[0].managed or low is None:
         return eight  # ImageCms has no 16 bits
-    clear = high.info.get("transparency")
+    clear = loaded.clear
 
     def read(box: Rectangle) -> Pixels:
         values: Pixels = np.asarray(high.crop(box)).astype(np.uint16) << 8
