@@ -91,4 +91,5 @@ def test_the_coco_file_says_the_same_as_the_table():
 
 def test_the_readme_names_every_file():
     text = (SAMPLES / "README.md").read_text(encoding="utf-8")
-    assert all(f"`{path.name}`" in text for path in SAMPLES.iterdir() if path.name != "README.md")
+    names = [f"{path.name}/" if path.is_dir() else path.name for path in SAMPLES.iterdir()]
+    assert all(f"`{name}`" in text for name in names if name != "README.md")
