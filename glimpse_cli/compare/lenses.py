@@ -86,23 +86,27 @@ def values(pixels: NDArray[Any], *, alpha: bool) -> Floats:
     return found
 
 
-def split(lens: Lens, reference: Lens, loaded: Loaded, sight: Sight) -> Split | None:
+def split(apart: Floats, lens: Lens, reference: Lens, loaded: Loaded, sight: Sight) -> Split | None:
     """How much of the difference of two lenses is aliasing and how much is blur; None where there is no difference.
 
     "Low" is the picture's cosine spectrum, in the window that both lenses read, below the Nyquist frequency of the
     sight's comb: a mirror stands at each edge of the window, and the energies of the two parts are compared.
+
+    Args:
+        apart: (h, w, C), what one lens gives less what the reference gives.
+        lens: the one.
+        reference: the other.
+        loaded: the picture.
+        sight: how the one looks at it.
     """
-    rows = _union(lens.rows, reference.rows)
-    cols = _union(lens.cols, reference.cols)
-    waves = Lens(_cosines(len(rows), sight.spec.y.comb.step), _cosines(len(cols), sight.spec.x.comb.step), rows, cols)
-    spectrum = seen_through(waves, loaded, sight)  # (modes of y, modes of x, C)
-    low, whole = (
-        _of(spectrum, lens, waves) - _of(spectrum, reference, waves),
-        seen_through(lens, loaded, sight) - seen_through(reference, loaded, sight),
-    )
-    if np.abs(whole).max() <= NOTHING:
+    if np.abs(apart).max() <= NOTHING:
         return None
-    blur, aliasing = (float(np.square(part, dtype=np.float64).sum()) for part in (low, whole - low))
+    rows, cols = _union(lens.rows, reference.rows), _union(lens.cols, reference.cols)
+    steps = sight.spec.y.comb.step, sight.spec.x.comb.step
+    waves = Lens(_cosines(len(rows), steps[0]), _cosines(len(cols), steps[1]), rows, cols)
+    spectrum = seen_through(waves, loaded, sight)  # (modes of y, modes of x, C)
+    low = _of(spectrum, lens, waves) - _of(spectrum, reference, waves)
+    blur, aliasing = (float(np.square(part, dtype=np.float64).sum()) for part in (low, apart - low))
     return Split(aliasing / (aliasing + blur), blur / (aliasing + blur))
 
 

@@ -91,7 +91,10 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True)
 class _Reference:
+    """What rows are compared with: a glimpse, and the same before it was cut to what the picture can hold."""
+
     lens: Lens
+    uncut: Floats
     glimpse: Floats
 
 
@@ -228,12 +231,13 @@ def _there(sight: Sight | GlimpseError) -> Sight:
 def _reference(loaded: Loaded, sight: Sight, *, given: bool) -> _Reference | None:
     """A method's glimpse, or Pillow's, which keeps to what the picture can hold."""
     if given:
-        return _Reference(lens_of(sight.by, sight.bx), values(items.compute(loaded, sight), alpha=loaded.alpha))
+        glimpse = values(items.compute(loaded, sight), alpha=loaded.alpha)
+        return _Reference(lens_of(sight.by, sight.bx), glimpse, glimpse)
     lens = lanczos(sight, loaded.size)
     if lens is None:
         return None
     glimpse = seen_through(lens, loaded, sight)
-    return _Reference(lens, glimpse if loaded.peak == 1 else np.clip(glimpse, 0, 1))
+    return _Reference(lens, glimpse, glimpse if loaded.peak == 1 else np.clip(glimpse, 0, 1))
 
 
 def _row(contender: Contender, sight: Sight, loaded: Loaded, reference: _Reference | None, plan: Plan) -> Row:
@@ -250,7 +254,7 @@ def _row(contender: Contender, sight: Sight, loaded: Loaded, reference: _Referen
         pixels_seen=pixels_seen(by.column_sums(H), bx.column_sums(W)),
         noise_gain=noise_gain(by, bx),
         against_reference=_against(glimpse, reference),
-        split=None if reference is None else split(lens_of(by, bx), reference.lens, loaded, sight),
+        split=_split(glimpse, reference, loaded, sight),
         against_device=None,
     )
 
@@ -266,6 +270,12 @@ def _row_elsewhere(row: Row, loaded: Loaded, reference: _Reference | None, devic
         against_reference=_against(glimpse, reference),
         against_device=difference(glimpse, row.glimpse),
     )
+
+
+def _split(glimpse: Floats, reference: _Reference | None, loaded: Loaded, sight: Sight) -> Split | None:
+    if reference is None:
+        return None
+    return split(glimpse - reference.uncut, lens_of(sight.by, sight.bx), reference.lens, loaded, sight)
 
 
 def _against(glimpse: Floats, reference: _Reference | None) -> Difference | None:
