@@ -705,6 +705,14 @@ def test_a_tiff_that_lists_too_few_strips_is_refused():
     refused(tiff(RGB.tobytes()[:300], tags), Reason.TRUNCATED, "300 of 2139 bytes")
 
 
+def test_a_tiff_whose_numbers_are_words_is_corrupt():
+    data = tiff(RGB.tobytes(), {258: (8, 8, 8), 262: 2, 277: 3})
+    for tag in (273, 278, 279):
+        at = data.index(struct.pack("<HHI", tag, 4, 1))
+        words = data[: at + 2] + struct.pack("<HI", 2, 4) + data[at + 8 :]  # type 2: ASCII
+        refused(words, Reason.CORRUPT, f"tag {tag}")
+
+
 def test_the_pixel_limit_is_the_callers_and_no_global_is_changed():
     before, data = Image.MAX_IMAGE_PIXELS, saved(RGB, "PNG")
     assert whole(data, max_pixels=H * W)[0].size == (H, W)

@@ -339,36 +339,33 @@ def check_tiff(tags: Mapping[int, Any], length: int, name: str) -> None:
         name: as errors show it.
 
     Raises:
-        PictureError: TRUNCATED, or UNSUPPORTED.
+        PictureError: TRUNCATED, CORRUPT or UNSUPPORTED.
     """
-    bits, signs = _tuple(tags.get(258, 1)), _tuple(tags.get(339, 1))
-    planes, packed = tags.get(284, 1) == 2, tags.get(259, 1) != 1
-    if planes and not packed and max(bits) > 8:
-        raise PictureError(f"{name}: {max(bits)}-bit TIFF with a plane a channel is not read", Reason.UNSUPPORTED)
-    if 2 in signs and max(bits) <= 8:
+    of = {tag: _whole_numbers(tags.get(tag, default), tag, name) for tag, default in _TIFF_TAGS.items()}
+    bits, compression, planar = max(of[258]), of[259][0], of[284][0] == 2
+    if planar and compression == 1 and bits > 8:
+        raise PictureError(f"{name}: {bits}-bit TIFF with a plane a channel is not read", Reason.UNSUPPORTED)
+    if 2 in of[339] and bits <= 8:
         raise PictureError(f"{name}: TIFF with signed bytes is not read", Reason.UNSUPPORTED)
-    stored = 0
     for starts, counts in ((273, 279), (324, 325)):  # strips, tiles
-        sizes = _tuple(tags.get(counts, ()))
-        ends = zip(_tuple(tags.get(starts, ())), sizes, strict=False)
-        _require_length(max((start + count for start, count in ends), default=0), length, name)
-        stored += sum(sizes)
-    _require_pieces(tags, name)
-    pixels = tags.get(256, 0) * tags.get(257, 0) * max(bits) * tags.get(277, 1) // 8
-    most = _EXPANSION.get(tags.get(259, 1))
+        ends = map(sum, zip(of[starts], of[counts], strict=False))
+        _require_length(max(ends, default=0), length, name)
+    _require_pieces(of, planar, name)
+    stored, most = sum(of[279]) + sum(of[325]), _EXPANSION.get(compression)
     if stored and most:
+        pixels = of[256][0] * of[257][0] * bits * of[277][0] // 8
         _require_length(pixels // most, stored, name)
 
 
-def _require_pieces(tags: Mapping[int, Any], name: str) -> None:
+def _require_pieces(of: Mapping[int, tuple[int, ...]], planar: bool, name: str) -> None:
     """Pillow leaves a strip or a tile that the directory does not list black, without a word."""
-    width, height = tags.get(256, 0), tags.get(257, 0)
-    if 324 in tags:
-        needed = -(-width // (tags.get(322) or width)) * -(-height // (tags.get(323) or height))
-        found = len(_tuple(tags[324]))
+    width, height = of[256][0], of[257][0]
+    if of[324]:
+        needed = -(-width // (of[322][0] or width)) * -(-height // (of[323][0] or height))
     else:
-        needed, found = -(-height // (tags.get(278) or height)), len(_tuple(tags.get(273, ())))
-    needed *= tags.get(277, 1) if tags.get(284, 1) == 2 else 1
+        needed = -(-height // (of[278][0] or height))
+    needed *= of[277][0] if planar else 1
+    found = len(of[324] or of[273])
     if found < needed:
         raise PictureError(f"{name} is truncated", Reason.TRUNCATED, why=f"{found} of {needed} strips or tiles")
 
@@ -376,9 +373,20 @@ def _require_pieces(tags: Mapping[int, Any], name: str) -> None:
 # TIFF's compressions -> how many bytes one byte can become: raw, LZW, deflate (twice), PackBits.
 _EXPANSION = {1: 1, 5: 1400, 8: 1032, 32946: 1032, 32773: 64}
 
+# The tags that are looked at: width, height, bits, compression; where strips are, samples a pixel, rows a strip,
+# how long strips are; planes; a tile's size, where tiles are, how long they are; what numbers samples are.
+_TIFF_TAGS: dict[int, Any] = {
+    **dict.fromkeys((256, 257, 278, 322, 323), 0),
+    **dict.fromkeys((258, 259, 277, 284, 339), 1),
+    **dict.fromkeys((273, 279, 324, 325), ()),
+}
 
-def _tuple(value: Any) -> tuple[Any, ...]:
-    return value if isinstance(value, tuple) else (value,)
+
+def _whole_numbers(value: Any, tag: int, name: str) -> tuple[int, ...]:
+    numbers = value if isinstance(value, tuple) else (value,)
+    if not all(isinstance(number, int) for number in numbers) or (not numbers and _TIFF_TAGS[tag] != ()):
+        raise PictureError(f"{name} is corrupt", why=f"TIFF tag {tag} should hold whole numbers")
+    return numbers
 
 
 def _require_length(expected: int, length: int, name: str) -> None:
