@@ -152,6 +152,16 @@ def test_devices_are_checked_against_the_first(monkeypatch):
     assert result.stdout.count("0.0100") == 2
 
 
+def test_torch_gives_what_numpy_gives(monkeypatch):
+    pytest.importorskip("torch")
+    cpu, torch = devices.resolve("cpu"), devices.on_torch("cpu")
+    monkeypatch.setattr(devices, "resolve", lambda name: torch if name == "cuda" else cpu)
+    args = ["--devices", "cpu,cuda", "--fail-above", "max=2e-5"]
+    for place in (["--box", "5.5,-3,40,30"], ["-u", "3,70", "-d", "2,-1.5", "-s", "1"]):
+        result = run("photo.png", *place, *args)
+        assert result.exit_code == 0, result.output
+
+
 @pytest.mark.parametrize(
     ("args", "words"),
     [
@@ -163,7 +173,7 @@ def test_devices_are_checked_against_the_first(monkeypatch):
         (["--fail-above", "sharp=1"], "mae, max, psnr, ssim"),
         (["--fail-above", "mae=a"], "not a number"),
         (["--fail-above", "mae=nan"], "not a number"),
-        (["--repeats", "0"], "--repeats"),
+        (["--repeats", "-1"], "--repeats"),
         (["--size", "0"], "size"),
         (["-s", "1", "--methods", "stn,gaussian:s=2"], "no plain gaussian"),
         (["-s", "0,5"], "above 0"),
@@ -231,6 +241,14 @@ def test_explain_says_what_each_number_means_also_without_a_picture():
     with_table = run("photo.png", *BOX, "--explain")
     assert with_table.stdout.endswith(alone.stdout)
     assert set(document("photo.png", *BOX, "--explain")["explain"]) >= NUMBERS
+
+
+def test_what_is_not_timed_is_the_same_every_time():
+    runs = [run("photo.png", *BOX, *more, "--repeats", "0").stdout for more in ([], [], ["--json"], ["--json"])]
+    assert runs[0] == runs[1]
+    assert runs[2] == runs[3]
+    assert " ms" not in runs[0]
+    assert json.loads(runs[2])["images"][0]["rows"][0]["ms"] is None
 
 
 def test_quiet_leaves_the_data():

@@ -62,7 +62,10 @@ class ContestOptions:
         ),
     ] = LANCZOS
     repeats: Annotated[
-        str, typer.Option(metavar="N", help="How often each glimpse is timed; the median counts.", rich_help_panel=HOW)
+        str,
+        typer.Option(
+            metavar="N", help="How often each glimpse is timed; the median counts. 0: not at all.", rich_help_panel=HOW
+        ),
     ] = "9"
 
     def plan(self, place: PlaceOptions, read: ReadOptions) -> "Plan":
@@ -76,7 +79,7 @@ class ContestOptions:
         reference = None if self.reference == LANCZOS else self._contenders(self.reference, "--reference", place)
         if reference and len(reference) > 1:
             raise UsageError(f"--reference takes one method, got {self.reference!a}")
-        repeats = parse_count(self.repeats, "--repeats")
+        repeats = parse_count(self.repeats, "--repeats", least=0)
         devices = tuple(resolve(name.strip()) for name in self.devices.split(","))
         return Plan(contenders, devices, reference[0] if reference else None, read.reading(), repeats)
 

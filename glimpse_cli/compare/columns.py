@@ -29,8 +29,9 @@ COLUMNS: dict[str, tuple[str, Callable[[Any], str]]] = {  # a number's name: its
 
 
 def columns(rows: Sequence[dict[str, Any]]) -> list[str]:
-    """The numbers that are shown of some rows: all, but for an SSIM that none of them has."""
-    return [name for name in COLUMNS if name != "ssim" or any(row["ssim"] is not None for row in rows)]
+    """The numbers that are shown of some rows: all, but for a time or an SSIM that none of them has."""
+    optional = {"ms", "ssim"}
+    return [name for name in COLUMNS if name not in optional or any(row[name] is not None for row in rows)]
 
 
 def cell(row: dict[str, Any], name: str) -> str:
@@ -61,5 +62,7 @@ def about(document: dict[str, Any]) -> str:
 def basis(facts: dict[str, Any]) -> str:
     """What the numbers of all pictures rest on, in a line."""
     reference = "Pillow's LANCZOS" if facts["reference"] == "lanczos" else facts["reference"]
+    if not facts["repeats"]:
+        return f"reference: {reference}; not timed"
     threads = f"{facts['threads']} thread{'s' if facts['threads'] > 1 else ''}"
     return f"reference: {reference}; ms: median of {facts['repeats']}, {threads} on the CPU"

@@ -33,7 +33,7 @@ class Plan:
         devices: where each of them is computed; the others are held against the first.
         reference: what the rows are compared with; None is Pillow's LANCZOS.
         reading: how pictures are read.
-        repeats: how often a glimpse is timed, after one that is not.
+        repeats: how often a glimpse is timed, after one that is not; 0 for no times.
     """
 
     contenders: tuple[Contender, ...]
@@ -52,7 +52,7 @@ class Row:
         device: where it was computed.
         sight: how it looked.
         glimpse: (h, w, C) float32 as it is seen: white at 1, colour weighed by alpha.
-        ms: median milliseconds of a glimpse: its banks and its sums, from a decoded picture.
+        ms: median milliseconds of a glimpse, its banks and its sums, from a decoded picture; None where not timed.
         pixels_read: pixels of the picture that any sample takes a share of.
         pixels_seen: pixels that weigh over 1e-3 in the glimpse's sum.
         noise_gain: sum of squared weights of a sample, mean over samples.
@@ -65,7 +65,7 @@ class Row:
     device: str
     sight: Sight
     glimpse: Floats
-    ms: float
+    ms: float | None
     pixels_read: int
     pixels_seen: int
     noise_gain: float
@@ -282,8 +282,8 @@ def _against(glimpse: Floats, reference: _Reference | None) -> Difference | None
     return None if reference is None else difference(glimpse, reference.glimpse)
 
 
-def _timed(sight: Sight, loaded: Loaded, device: Device, repeats: int) -> tuple[Floats, float]:
-    """A glimpse as it is seen, and its median milliseconds after a first time that does not count."""
+def _timed(sight: Sight, loaded: Loaded, device: Device, repeats: int) -> tuple[Floats, float | None]:
+    """A glimpse as it is seen, and its median milliseconds after a first time that does not count; None of none."""
     kept = sight.keep()  # the picture's numbers lie ready: a conversion is no part of a method
 
     def look() -> Floats:
@@ -295,4 +295,4 @@ def _timed(sight: Sight, loaded: Loaded, device: Device, repeats: int) -> tuple[
         start = perf_counter()
         look()
         times.append(perf_counter() - start)
-    return values(glimpse, alpha=loaded.alpha), median(times) * 1000
+    return values(glimpse, alpha=loaded.alpha), median(times) * 1000 if times else None

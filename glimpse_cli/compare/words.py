@@ -43,7 +43,7 @@ def notes(comparison: Comparison) -> list[str]:
     found = [*_of_steps(rows), *_of_coverage(rows), *(line for row in rows for line in _of_width(row))]
     unknown = [row.label for row in rows if not np.isfinite(row.glimpse).all()]
     if unknown:
-        found.append(f"{' and '.join(unknown)}: some values are not finite, and there are no numbers for them")
+        found.append(f"{' and '.join(unknown)}: some values are not finite, and neither are differences to them")
     if rows[0].against_reference is None:
         found.append(
             "no reference: Pillow's LANCZOS stays inside the picture, the box does not; --reference takes a method"
@@ -94,7 +94,7 @@ def _verdict(kernel: Gaussian, step: float) -> str | None:
     if kernel.s < SHARP_BELOW and kernel.eps:
         return f"below {SHARP_BELOW}: samples that fall between pixels go dark"
     if kernel.s < GAPS_BELOW * need:
-        return f"below {GAPS_BELOW} max(1, d): its bells leave gaps, and it aliases"
+        return f"below {GAPS_BELOW} max(1, d): its bells leave gaps, as hard does"
     if kernel.s > BLURS_ABOVE * need:
         return f"above {BLURS_ABOVE} max(1, d): it blurs more than the step asks for"
     return None
