@@ -707,7 +707,7 @@ def test_a_tiff_that_lists_too_few_strips_is_refused():
 
 def test_a_tiff_whose_numbers_are_words_is_corrupt():
     data = tiff(RGB.tobytes(), {258: (8, 8, 8), 262: 2, 277: 3})
-    for tag in (273, 278, 279):
+    for tag in (273, 279):
         at = data.index(struct.pack("<HHI", tag, 4, 1))
         words = data[: at + 2] + struct.pack("<HI", 2, 4) + data[at + 8 :]  # type 2: ASCII
         refused(words, Reason.CORRUPT, f"tag {tag}")
