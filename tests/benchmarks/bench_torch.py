@@ -9,6 +9,7 @@ post's dense form, batched.
 import argparse
 import statistics
 import time
+from functools import partial
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - the name torch's users know it by
@@ -70,8 +71,9 @@ def crop_and_resize(images, boxes, n):
     )
 
 
-def contenders(B, N, n, low, high, device):
+def contenders(job, device):
     """Name -> (function, parameters), all looking at the same random boxes of the same images."""
+    B, N, n, low, high = job
     images = torch.rand(B, 3, N, N, device=device).requires_grad_()
     side = N * (low + (high - low) * torch.rand(B, 2, device=device))
     corner = torch.rand(B, 2, device=device) * (N - side)
@@ -90,6 +92,16 @@ def contenders(B, N, n, low, high, device):
         boxes.requires_grad_()
         found["kornia"] = (lambda: crop_and_resize(images, boxes, n), [boxes])
     return images, found
+
+
+def forward(_images, look, _parameters):
+    with torch.no_grad():
+        look()
+
+
+def back(images, look, parameters):
+    glimpses = look()
+    torch.autograd.grad(glimpses, [images, *parameters], torch.ones_like(glimpses))
 
 
 def medians(calls, clock, rounds):
@@ -119,32 +131,22 @@ def main():
         return time.perf_counter()
 
     clock = time.process_time if options.device == "cpu" and options.threads == 1 else wall
-    print(
-        f"torch {torch.__version__}, {options.device}, {options.threads} threads; milliseconds a batch, ratios ours / peer"
-    )
-    print(f"{'batch':>5} {'image':>5} {'glimpse':>7} {'box':>8} {'':>7} | {'gaussian':>8} {'/ grid':>6} {'/ kornia':>8} "
-          f"{'/ post':>6} | {'stn':>8} {'/ grid':>6}")  # fmt: skip
-    for B, N, n, low, high in JOBS:
-        images, found = contenders(B, N, n, low, high, options.device)
-
-        def forward(look):
-            with torch.no_grad():
-                return look()
-
-        def both(look, parameters, images=images):
-            out = look()
-            return torch.autograd.grad(out, [images, *parameters], torch.ones_like(out))
-
-        for what in ("forward", "+ back"):
-            calls = {
-                name: (lambda look=look: forward(look)) if what == "forward" else (lambda a=look, b=own: both(a, b))
-                for name, (look, own) in found.items()
-            }
+    print(f"torch {torch.__version__}, {options.device}, {options.threads} threads; ms a batch, ratios ours / peer")
+    print("batch image glimpse       box           | gaussian / grid / kornia / post |      stn / grid")
+    for job in JOBS:
+        images, found = contenders(job, options.device)
+        for what, run in (("forward", forward), ("+ back", back)):
+            calls = {name: partial(run, images, *call) for name, call in found.items()}
             ms = {name: 1000 * t for name, t in medians(calls, clock, options.rounds).items()}
-            g, stn, kor = ms["gaussian"], ms["stn"], ms.get("kornia", float("nan"))
-            print(f"{B:5} {N:5} {n:7} {low:.0%}-{high:.0%}".ljust(28) + f" {what:>7} | {g:8.2f} "
-                  f"{g / ms['grid_sample']:6.2f} {g / kor:8.2f} {g / ms['post']:6.2f} | {stn:8.2f} "
-                  f"{stn / ms['grid_sample']:6.2f}", flush=True)  # fmt: skip
+            print(row(job, what, ms), flush=True)
+
+
+def row(job, what, ms):
+    B, N, n, low, high = job
+    grid, kor, dense = (ms["gaussian"] / ms.get(peer, float("nan")) for peer in ("grid_sample", "kornia", "post"))
+    place = f"{B:5} {N:5} {n:7}  {low:4.0%}-{high:4.0%} {what:>7}"
+    ours = f"{ms['gaussian']:8.2f} {grid:6.2f} {kor:8.2f} {dense:6.2f}"
+    return f"{place} | {ours} | {ms['stn']:8.2f} {ms['stn'] / ms['grid_sample']:6.2f}"
 
 
 if __name__ == "__main__":
