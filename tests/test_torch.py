@@ -18,6 +18,7 @@ from oracle import apply, gaussian_row, hat_row, nearest_row
 
 PADDINGS = ["zeros", "border", "reflection"]
 SIZE = (5, 7)
+PEAKS = {torch.uint8: 255, torch.uint16: 65535}
 BOTH = pytest.fixture(params=["dense", "banded"])
 
 
@@ -30,7 +31,7 @@ def form(request, monkeypatch):
 
 def pictures(*shape, dtype=torch.float64, seed=0):
     values = torch.rand(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-    return (values * 255).round().to(dtype) if dtype == torch.uint8 else values.to(dtype)
+    return (values * PEAKS.get(dtype, 1)).to(dtype)
 
 
 def pair(y, x):
@@ -121,7 +122,7 @@ def test_the_post_s_example_is_read_as_the_post_reads_it():
 
 # ---------------------------------------------------------------- the NumPy path
 
-TOLERANCE = {torch.float64: 1e-12, torch.float32: 2e-5, torch.uint8: 2e-5}
+TOLERANCE = {torch.float64: 1e-12, torch.float32: 2e-5, torch.uint8: 2e-5, torch.uint16: 2e-5}
 
 
 @pytest.mark.usefixtures("form")

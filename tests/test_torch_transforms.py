@@ -9,7 +9,7 @@ from torch.func import functional_call, grad, jacrev, vmap
 
 import glimpse_cli
 import glimpse_cli.torch as gt
-from glimpse_cli.torch import _functional
+from glimpse_cli.torch import _axes, _functional, _operators
 
 SIZE = (5, 7)
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
@@ -60,6 +60,22 @@ def test_compiled_it_is_one_graph_and_gives_the_same(name):
         torch.autograd.grad(found.square().sum(), inputs), torch.autograd.grad(want.square().sum(), inputs), strict=True
     ):
         torch.testing.assert_close(one, other, rtol=0, atol=1e-11)
+
+
+@pytest.mark.parametrize("kernel", ["gaussian", "hat"])
+@pytest.mark.parametrize(("to_images", "to_places"), [(True, True), (False, True), (True, False)])
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_the_operators_keep_torch_s_rules(kernel, to_images, to_places):
+    images = pictures(2, 3, 23, 31, dtype=torch.float32).to(memory_format=torch.channels_last)
+    p = torch.rand(2, 4, 5, generator=torch.Generator().manual_seed(5), dtype=torch.float64) * 20
+    y = _axes.gaussian_axis(p, p[..., 0] + 0.1, 23, torch.float32)
+    x = _axes.hat_axis(p.flip(-1), 31, "border", torch.float32)
+    axes = [t.requires_grad_(t.is_floating_point() and to_places) for t in (*y, *x)]
+    arguments = (images.requires_grad_(to_images), *axes, kernel, [0.0, 1e-8])
+    torch.library.opcheck(_operators.banded, arguments)
+    grad = torch.ones(2, 4, 3, 5, 5)
+    detached = [t.detach() if isinstance(t, torch.Tensor) else t for t in arguments]
+    torch.library.opcheck(_operators.banded_backward, (grad, *detached, to_images, to_places))
 
 
 # ---------------------------------------------------------------- vmap and func

@@ -277,7 +277,7 @@ def _pick(images: Tensor, y: Axis, x: Axis) -> Tensor:
     rows, columns = y.near[..., :, None], x.near[..., None, :]
     image = torch.arange(B, device=images.device)[:, None, None, None]
     inside = (rows >= 0) & (rows < H) & (columns >= 0) & (columns < W)
-    values = images.to(y.off.dtype)[image, :, rows.clamp(0, H - 1), columns.clamp(0, W - 1)]  # (B, N, h, w, C)
+    values = images[image, :, rows.clamp(0, H - 1), columns.clamp(0, W - 1)].to(y.off.dtype)  # (B, N, h, w, C)
     return torch.where(inside[..., None], values, 0.0).movedim(-1, 2)
 
 

@@ -74,8 +74,8 @@ def _outline(images: Tensor, near_y: Tensor, off_y: Tensor, _sharp: Tensor, near
 def _outline_backward(*inputs: Any) -> tuple[Tensor, ...]:
     """What `banded_backward` gives, but for the numbers."""
     grad, images, _, off_y, sharp_y, _, off_x, sharp_x, _, _, to_images, to_places = inputs
-    first = torch.empty_like(images) if to_images else images.new_empty(0)
-    return first, *(torch.empty_like(t) if to_places else grad.new_empty(0) for t in (off_y, sharp_y, off_x, sharp_x))
+    first = images.new_empty(images.shape if to_images else 0)
+    return first, *(grad.new_empty(t.shape if to_places else 0) for t in (off_y, sharp_y, off_x, sharp_x))
 
 
 class Banded(torch.autograd.Function):
