@@ -27,7 +27,7 @@ INSIDE = BoxPlace((3.25, 2.5, 42.0, 27.0))
 def compared(picture, place=INSIDE, size=(5, 7), methods="hard,gaussian,stn", **settings):
     looks = {name: settings.pop(name) for name in ("s", "padding") if name in settings}
     contenders = compare.parse_methods(methods, place, size, **looks)
-    plan = compare.Plan(contenders, settings.pop("devices", CPU), repeats=1, **settings)
+    plan = compare.Plan(contenders, **{"devices": CPU, "repeats": 1, **settings})
     return compare.compare(png(picture), "photo.png", plan)
 
 
@@ -92,6 +92,16 @@ def test_the_reference_is_what_pillow_makes_of_the_8_bit_picture_but_for_its_rou
     assert np.abs(np.clip(ours, 0, 1) - reference).max() < 3e-6
 
 
+def test_the_reference_keeps_to_what_a_picture_can_hold():
+    edge = np.zeros((31, 47), np.uint8)
+    edge[:, 20:] = 255  # LANCZOS goes beyond white beside it
+    row = compared(edge, BoxPlace((0, 0, 47, 31)), (31, 40), methods="hard").rows[0]
+    uncut = np.asarray(Image.fromarray(edge / np.float32(255)).resize((40, 31), Image.Resampling.LANCZOS))
+    assert uncut.max() > 1.01
+    wanted = np.abs(row.glimpse[..., 0] - np.clip(uncut, 0, 1)).mean()
+    assert row.against_reference.mae == pytest.approx(wanted, abs=1e-6)
+
+
 @given(
     st.integers(1, 90), st.integers(1, 12), st.floats(0, 0.9), st.floats(0.05, 1), st.integers(0, 2**32 - 1)
 )  # an axis, samples, a box, a picture
@@ -125,8 +135,14 @@ def test_the_reference_of_a_mirrored_place_is_mirrored():
 
 @pytest.mark.parametrize(
     "place",
-    [BoxPlace((-0.5, 2, 30, 20)), BoxPlace((3, 2, 30, 31.5)), CombPlace(Pair(3, 3), Pair(0, 1))],
-    ids=["left", "below", "no step"],
+    [
+        BoxPlace((-0.5, 2, 30, 20)),
+        BoxPlace((3, -0.5, 30, 20)),
+        BoxPlace((3, 2, 47.5, 20)),
+        BoxPlace((3, 2, 30, 31.5)),
+        CombPlace(Pair(3, 3), Pair(0, 1)),
+    ],
+    ids=["left", "above", "right", "below", "no step"],
 )
 def test_there_is_no_reference_where_the_box_leaves_the_picture_or_has_no_height(place):
     found = compared(PHOTO, place)
@@ -177,6 +193,12 @@ def test_pixels_are_counted_one_by_one(method, padding):
         assert row.pixels_seen < row.pixels_read <= 31 * 47
 
 
+def test_a_pixel_that_weighs_just_the_least_is_not_seen():
+    ay, ax = np.array([1.0, 0.5, 0]), np.array([2e-3, 1e-3, 0])
+    assert measures.pixels_seen(ay, ax) == 1
+    assert measures.pixels_read(ay, ax) == 4
+
+
 def mirrored_low(picture, steps):
     """The part of a picture (H, W) below the Nyquist frequency of these steps, by Fourier transforms."""
     for axis, step in enumerate(steps):
@@ -223,6 +245,17 @@ def test_what_is_transparent_has_no_say():
     for a, b in zip(one["rows"], two["rows"], strict=True):
         for name in ("mae", "max", "psnr", "aliasing"):
             assert a[name] == pytest.approx(b[name], rel=1e-4)
+
+
+def test_what_is_transparent_is_not_drawn():
+    alpha = np.where(np.arange(31)[:, None, None] + np.arange(47)[:, None] < 40, 255, 0).astype(np.uint8)
+    other = np.where(alpha == 0, 255 - PHOTO, PHOTO)
+    one, two = (
+        compare.figure(compared(np.concatenate([picture, alpha], 2), INSIDE, methods="gaussian,stn", repeats=0), "x")
+        for picture in (PHOTO, other)
+    )
+    assert (one == two).mean() > 0.999  # the preview and the glimpses may round apart
+    assert one.shape[2] == 3
 
 
 def test_ssim_is_scikit_images_and_needs_seven_samples():
@@ -330,6 +363,7 @@ def said_of(place, size=(5, 7), **settings):
         (CombPlace(Pair(3, 4), Pair(1, 0.5)), {}, "d = 1, at most 1: no pixel is skipped", "alias"),
         (CombPlace(Pair(3, 4), Pair(1, -1.01)), {}, "", "at most 1"),
         (CombPlace(Pair(3, 4), Pair(1, 1)), {"s": Pair(0.09, 0.5)}, "s_y = 0.09, below 0.1: samples", "s_x"),
+        (BoxPlace((3, 4, 10, 9)), {"s": Pair(0.09, 0.5)}, "s_y = 0.09, below 0.25 max(1, d): its bells", "dark"),
         (CombPlace(Pair(3, 4), Pair(4, 4)), {"s": Pair(0.9, 1)}, "s_y = 0.9, below 0.25", "s_x"),
         (CombPlace(Pair(3, 4), Pair(1, 1)), {"s": Pair(0.6, 0.8)}, "s_x = 0.8, above 0.7", "s_y"),
         (BoxPlace((-8, 2, 20, 20)), {}, "coverage is 71%, below 100%", "differ there"),

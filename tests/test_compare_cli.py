@@ -271,6 +271,7 @@ def test_the_posts_example_from_the_command_line():
     square[3:6, 3:6] = 255
     Path("square.png").write_bytes(png(square))
     (image,) = document("square.png", "-u", "2", "-d", "1", "-s", "0.5", "--size", "5")["images"]
+    assert run("square.png", "-u", "2", "-s", "0.5", "--size", "5").stdout.count(" inf ") == 2
     hard, gaussian, stn = image["rows"]
     assert (hard["max"], stn["max"]) == (0, 0)
     assert (hard["psnr"], stn["psnr"]) == (None, None)

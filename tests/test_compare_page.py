@@ -109,6 +109,16 @@ def test_the_same_numbers_give_the_same_page():
     assert made([section()], facts, None) == made([section()], facts, None)
 
 
+def test_identical_glimpses_are_sorted_above_all_others():
+    from glimpse_cli.compare import page as made
+
+    found = section()
+    found.document["rows"][0] |= {"max": 0.0, "mae": 0.0, "psnr": None}
+    text = made([found], {"reference": "hard", "repeats": 0, "threads": 1}, None)
+    assert '<td data-value="1000000000.0">inf</td>' in text
+    assert '<td data-value="">-</td>' in text
+
+
 def section():
     from glimpse_cli.compare import Section
 

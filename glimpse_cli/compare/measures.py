@@ -60,17 +60,13 @@ def noise_gain(by: Bank, bx: Bank) -> float:
     return gains[0] * gains[1]
 
 
-def pixels_read(by: Bank, bx: Bank, image_size: tuple[int, int]) -> int:
-    """How many pixels of the image any sample takes a share of, however small."""
-    counts = [
-        np.count_nonzero(Bank(bank.first, np.sign(bank.weights)).column_sums(N))
-        for bank, N in zip((by, bx), image_size, strict=True)
-    ]
-    return int(counts[0]) * int(counts[1])
+def pixels_read(ay: NDArray[np.float64], ax: NDArray[np.float64]) -> int:
+    """How many pixels any sample takes a share of, however small, from the column sums of both banks."""
+    return int(np.count_nonzero(ay)) * int(np.count_nonzero(ax))
 
 
 def pixels_seen(ay: NDArray[np.float64], ax: NDArray[np.float64]) -> int:
-    """How many pixels weigh more than `WEIGHTY` in the glimpse's sum, from the column sums of both banks."""
+    """How many of them weigh more than `WEIGHTY` in the glimpse's sum."""
     ascending = np.sort(ax)
     with np.errstate(divide="ignore"):
         least = WEIGHTY / ay  # what a column must weigh for a pixel of this row to count

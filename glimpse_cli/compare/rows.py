@@ -243,6 +243,7 @@ def _reference(loaded: Loaded, sight: Sight, *, given: bool) -> _Reference | Non
 def _row(contender: Contender, sight: Sight, loaded: Loaded, reference: _Reference | None, plan: Plan) -> Row:
     """A method on the first device."""
     by, bx, (H, W) = sight.by, sight.bx, loaded.size
+    ay, ax = by.column_sums(H), bx.column_sums(W)
     glimpse, ms = _timed(sight, loaded, plan.devices[0], plan.repeats)
     return Row(
         label=contender.label,
@@ -250,8 +251,8 @@ def _row(contender: Contender, sight: Sight, loaded: Loaded, reference: _Referen
         sight=sight,
         glimpse=glimpse,
         ms=ms,
-        pixels_read=pixels_read(by, bx, loaded.size),
-        pixels_seen=pixels_seen(by.column_sums(H), bx.column_sums(W)),
+        pixels_read=pixels_read(ay, ax),
+        pixels_seen=pixels_seen(ay, ax),
         noise_gain=noise_gain(by, bx),
         against_reference=_against(glimpse, reference),
         split=_split(glimpse, reference, loaded, sight),
