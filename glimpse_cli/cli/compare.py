@@ -68,7 +68,7 @@ class ContestOptions:
         ),
     ] = "9"
 
-    def plan(self, place: PlaceOptions, read: ReadOptions) -> "Plan":
+    def plan(self, place: PlaceOptions, read: ReadOptions, *, drawn: bool) -> "Plan":
         """What is compared, checked; the devices are there."""
         from glimpse_cli.compare import Plan  # noqa: PLC0415 - numpy
         from glimpse_cli.devices import resolve  # noqa: PLC0415 - likewise
@@ -81,7 +81,7 @@ class ContestOptions:
             raise UsageError(f"--reference takes one method, got {self.reference!a}")
         repeats = parse_count(self.repeats, "--repeats", least=0)
         devices = tuple(resolve(name.strip()) for name in self.devices.split(","))
-        return Plan(contenders, devices, reference[0] if reference else None, read.reading(), repeats)
+        return Plan(contenders, devices, reference[0] if reference else None, read.reading(), repeats, drawn)
 
     def _contenders(self, text: str, name: str, place: PlaceOptions) -> tuple["Contender", ...]:
         from glimpse_cli.compare import parse_methods  # noqa: PLC0415 - numpy
@@ -172,8 +172,9 @@ def compare(
         return
     if not images:
         raise UsageError("compare needs a picture", hint="glimpse compare --help")
+    drawn = show.output is not None or show.report is not None
+    task = Task(contest.plan(place, read, drawn=drawn), show.limits(), show, said)
     targets = _targets(images, show)
-    task = Task(contest.plan(place, read), show.limits(), show, said)
     documents, sections = [], []
     for image, target in zip(images, targets, strict=True):
         try:
@@ -213,6 +214,8 @@ def _tell(document: dict[str, Any], task: Task) -> None:
     if not task.said.quiet:
         for warning in document["warnings"]:
             talk.warn(f"{name}: {warning}")
+    if task.said.verbose:
+        talk.note(f"{name}: {json.dumps(document['place'])}")
     for failure in document["failures"]:
         talk.explain(GlimpseError(f"{name}: {failure}"))
     if not task.show.json:

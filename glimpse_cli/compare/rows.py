@@ -34,6 +34,7 @@ class Plan:
         reference: what the rows are compared with; None is Pillow's LANCZOS.
         reading: how pictures are read.
         repeats: how often a glimpse is timed, after one that is not; 0 for no times.
+        drawn: whether a `figure.figure` is wanted, which needs the whole picture reduced.
     """
 
     contenders: tuple[Contender, ...]
@@ -41,6 +42,7 @@ class Plan:
     reference: Contender | None = None
     reading: Reading = Reading()  # noqa: RUF009 - frozen
     repeats: int = 9
+    drawn: bool = True
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -111,7 +113,7 @@ def compare(data: bytes, name: str, plan: Plan) -> Comparison:
         ParameterError: a look that cannot be on this picture.
     """
     contenders = plan.contenders if plan.reference is None else (*plan.contenders, plan.reference)
-    loaded = items.load(data, name, [each.look for each in contenders], plan.reading, preview=True)
+    loaded = items.load(data, name, [each.look for each in contenders], plan.reading, preview=plan.drawn)
     sights = [_there(sight) for sight in loaded.sights]
     reference = _reference(loaded, sights[-1], given=plan.reference is not None)
     rows = [
@@ -269,6 +271,7 @@ def _row_elsewhere(row: Row, loaded: Loaded, reference: _Reference | None, devic
         glimpse=glimpse,
         ms=ms,
         against_reference=_against(glimpse, reference),
+        split=_split(glimpse, reference, loaded, row.sight),
         against_device=difference(glimpse, row.glimpse),
     )
 
