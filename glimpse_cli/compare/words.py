@@ -60,7 +60,7 @@ def _of_steps(rows: Sequence[Row]) -> Iterator[str]:
         skip = "alias: they skip" if len(sparse) > 1 else "aliases: it skips"
         yield f"{' and '.join(wide)}, above {ALIASES_ABOVE}: {' and '.join(sparse)} {skip} over pixels"
     if max(steps.values()) <= 1 and len(rows) > 1:
-        yield f"d = {max(steps.values()):.3g}, at most 1: no pixel is skipped, the methods look alike but for blur"
+        yield f"d = {max(steps.values()):.3g}, at most 1: no pixel is skipped, methods look alike but for blur and hard's rounding"
 
 
 def _of_coverage(rows: Sequence[Row]) -> Iterator[str]:
