@@ -59,8 +59,8 @@ def _of_steps(rows: Sequence[Row]) -> Iterator[str]:
     if wide and sparse:
         skip = "alias: they skip" if len(sparse) > 1 else "aliases: it skips"
         yield f"{' and '.join(wide)}, above {ALIASES_ABOVE}: {' and '.join(sparse)} {skip} over pixels"
-    if max(steps.values()) <= 1 and len(rows) > 1:
-        yield f"d = {max(steps.values()):.3g}, at most 1: no pixel is skipped, methods look alike but for blur and hard's rounding"
+    if (step := max(steps.values())) <= 1 and len(rows) > 1:
+        yield f"d = {step:.3g}, at most 1: no pixel is skipped, methods look alike but for blur and hard's rounding"
 
 
 def _of_coverage(rows: Sequence[Row]) -> Iterator[str]:
