@@ -1,8 +1,8 @@
 """Time against image size: ``python tests/benchmarks/bench_methods.py`` prints the table of the README.
 
-The post expects its Gaussian attention to be slower than the spatial transformer, since every pixel of the image goes
-through its two products. That holds for the form it writes down ("dense" here); a Gaussian has a width, and the banded
-form reads no more than that. Milliseconds of one thread for a 64 x 64 glimpse of an N x N picture in colour, as
+In the form that the post writes down ("dense" here) every pixel of the image goes through the two products of Gaussian
+attention, and a larger image takes longer. But a Gaussian has a width, and the banded form reads no more than that.
+Milliseconds of one thread for a 64 x 64 glimpse of an N x N picture in colour, as
 ``glimpse compare`` measures them; the dense form is timed beside it, and must give the same glimpse.
 """
 
