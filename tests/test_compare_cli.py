@@ -230,6 +230,9 @@ def test_the_picture_is_written_in_the_format_of_its_name():
         with Image.open(name) as picture:
             assert picture.format == form
             assert 600 < picture.width <= 1600
+    assert run("photo.png", *BOX, "-o", "new/").exit_code == 0
+    assert Path("new/photo.compare.png").is_file()
+    assert refused(run("photo.png", *BOX, "-o", "missing/a.png"), 1, "cannot write")
     assert run("photo.png", "other.png", *BOX, "-o", "out").exit_code == 0
     assert {"out/photo.compare.png", "out/other.compare.png"} <= set(files())
 

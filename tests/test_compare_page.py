@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import re
+import select
 import shutil
 import subprocess
 import sys
@@ -155,7 +156,7 @@ class Browser:
         )  # fmt: skip
         for end in ends:
             os.close(end)
-        self.out, self.into = os.fdopen(from_us[1], "wb", buffering=0), os.fdopen(to_browser[0], "rb")
+        self.out, self.into, self.pending = from_us[1], to_browser[0], b""
         self.numbers, self.events, self.session = count(1), [], None
         target = self.call("Target.createTarget", url="about:blank")["targetId"]
         self.session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
@@ -163,18 +164,20 @@ class Browser:
             self.call(f"{domain}.enable")
 
     def receive(self):
-        text = bytearray()
-        while (byte := self.into.read(1)) != b"\0":
-            assert byte, "the browser has gone"
-            text += byte
-        return json.loads(text)
+        while b"\0" not in self.pending:
+            ready, _, _ = select.select([self.into], [], [], 60)
+            part = os.read(self.into, 2**16) if ready else b""
+            assert part, "the browser says nothing"
+            self.pending += part
+        message, _, self.pending = self.pending.partition(b"\0")
+        return json.loads(message)
 
     def call(self, method, **params):
         number = next(self.numbers)
         message = {"id": number, "method": method, "params": params}
         if self.session:
             message["sessionId"] = self.session
-        self.out.write(json.dumps(message).encode() + b"\0")
+        os.write(self.out, json.dumps(message).encode() + b"\0")
         while (found := self.receive()).get("id") != number:
             self.events.append(found)
         assert "error" not in found, found
@@ -201,8 +204,8 @@ class Browser:
     def close(self):
         self.process.terminate()
         self.process.wait(20)
-        self.out.close()
-        self.into.close()
+        os.close(self.out)
+        os.close(self.into)
 
 
 @pytest.fixture(scope="module")

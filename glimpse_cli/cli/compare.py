@@ -203,7 +203,6 @@ def _compare(image: str, target: Path | None, task: Task) -> tuple[dict[str, Any
     }
     if target is not None:
         figure = compare.figure(found, files.shown(Path(image).name))
-        files.make_folder(target.parent)
         files.write_whole(target, images.encode_picture(figure, parse_format(target.suffix[1:], "-o")))
     _tell(document, task)
     return document, compare.section(found, document) if task.show.report else None
@@ -263,6 +262,8 @@ def _targets(images: Sequence[str], show: ShowOptions) -> list[Path | None]:
             raise UsageError(f"the output {files.shown(path)} is also an input", hint="another -o")
         if path.exists() and not show.force:
             raise OutputError(f"{files.shown(path)} exists", hint="--force to replace it, or another name")
+    if show.output is not None and targets[0] != Path(show.output):
+        files.make_folder(show.output)
     return targets
 
 
