@@ -312,7 +312,8 @@ def test_hostile_names_work_and_are_shown_escaped(name):
 def test_warnings_go_to_stderr_and_quiet_silences_them():
     args = ("photo.png", "--box", "0,0,71,43", "--size", "5x4", "--method", "stn", "--no-mask")
     assert "warning: photo.png: d_y is 10.8" in run(*args).stderr
-    assert run(*args, "--force", "--quiet").stderr == ""
+    quiet = run(*args, "--force", "--quiet")
+    assert (quiet.stdout, quiet.stderr) == ("", "")
     assert "stn on cpu" in run(*args, "--force", "--verbose").stderr
 
 

@@ -174,7 +174,7 @@ def _tell(image: str, report: dict[str, Any], target: Target, task: Task) -> Non
         written = {"glimpse": target.glimpse, "mask": target.mask}
         named = {name: None if path is None else str(path) for name, path in written.items()}
         talk.say(json.dumps({"input": image, **report, "files": named}))
-    else:
+    elif not task.said.quiet:
         for path in target.paths():
             talk.say(files.shown(path))
 
