@@ -1,5 +1,6 @@
 """The numbers of a comparison, against plain loops, Pillow itself and Fourier transforms."""
 
+import json
 import math
 from dataclasses import replace
 
@@ -385,6 +386,27 @@ def test_means_are_over_the_pictures_that_have_the_number():
     assert found[1]["coverage"] == pytest.approx((2 + row_of(outside, "gaussian").sight.coverage) / 3)
     nowhere = compare.means([compare.document(outside)])
     assert nowhere[0]["mae"] is None
+
+
+ANY = st.one_of(st.floats(-60, 60), st.sampled_from([0.0, -1e6, 1e6, 0.5, 1.0, 3.0]))
+PAIRS = st.builds(Pair, ANY, ANY)
+
+
+@given(
+    st.one_of(st.builds(CombPlace, PAIRS, PAIRS), st.builds(GridPlace, PAIRS, PAIRS)),
+    st.tuples(st.integers(1, 9), st.integers(1, 9)),
+    st.sampled_from(["zeros", "border"]),
+    st.sampled_from([PHOTO, GREY, PHOTO[:1, :9], PHOTO[:, :1], GREY[:1, :1]]),
+)
+def test_any_place_on_any_picture_has_its_numbers(place, size, padding, picture):
+    found = compared(picture, place, size, padding=padding, repeats=0)
+    json.dumps(compare.document(found), allow_nan=False)
+    assert all(compare.notes(found))
+    assert compare.figure(found, "any").dtype == np.uint8
+    for row in found.rows:
+        assert 0 <= row.pixels_seen <= row.pixels_read <= picture.shape[0] * picture.shape[1]
+        assert row.noise_gain >= 0
+        assert row.split is None or row.split.aliasing + row.split.blur == pytest.approx(1)
 
 
 SQUARE = np.zeros((10, 10), np.uint8)
