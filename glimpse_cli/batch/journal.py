@@ -97,15 +97,17 @@ class Journal:
         self.sealed: dict[str, str] = {}
         self._sealed_at = _NOTHING
         self.others = 0  # pictures that an earlier run did and this one does not want
-        self.known = self._path.exists()
         try:
             self._file = self._path.open("a+b")
-            if self._is_of(settings, force=force):
-                self._end = self._read(items)
-            else:
-                self._begin()
         except OSError as error:
             raise _cannot(self._path, error) from error
+        try:
+            self._end = self._read(items) if self._is_of(settings, force=force) else self._begin()
+        except BaseException as error:
+            self.close()
+            if isinstance(error, OSError):
+                raise _cannot(self._path, error) from error
+            raise
 
     def _is_of(self, settings: Mapping[str, Any], *, force: bool) -> bool:
         """Whether the file is this run's, as far as it got."""
@@ -123,14 +125,14 @@ class Journal:
             hint="--force starts anew, another -o keeps both",
         )
 
-    def _begin(self) -> None:
+    def _begin(self) -> int:
         for record in self.records():
             _remove_outputs(self.folder, record)
         self._file.truncate(0)
         self._file.seek(0)
         self._file.write(self._header)
         self._flush(durable=True)
-        self._end = len(self._header)
+        return len(self._header)
 
     def _read(self, items: Sequence[Item]) -> int:
         """Note where each item's last line is; returns where the last whole line ends."""

@@ -138,7 +138,7 @@ class Pool:
         context = get_context(method)
         if method == "forkserver":
             context.set_forkserver_preload(_PRELOAD)
-            with _environment(_ENVIRONMENT):
+            with _environment(_ENVIRONMENT), _deaf():
                 forkserver.ensure_running()
         here = os.getcwd()  # noqa: PTH109 - the server's may be another
         return ProcessPool(self.jobs, initializer=worker.start, initargs=(self.pixels, here), context=context)
@@ -192,6 +192,16 @@ def _timed(function: Callable[..., list[R]], chunk: list[T], args: tuple[Any, ..
     began = time.perf_counter()
     results = function(chunk, *args)
     return time.perf_counter() - began, results
+
+
+@contextmanager
+def _deaf() -> Iterator[None]:
+    """What is started here hears no SIGHUP: a terminal that closes is told to the parent, which ends the rest."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager

@@ -284,9 +284,9 @@ def as_stored(cube: Floats, writing: Writing) -> NDArray[Any]:
 def _make_folder(folder: str, below: str) -> None:
     """A folder for names, once; a link in it must not lead out."""
     path = Path(folder, below)
-    make_folder(path)
     if not path.resolve().is_relative_to(Path(folder).resolve()):
         raise OutputError(f"cannot write in {shown(path)}", why="it leads out of the output folder")
+    make_folder(path)
 
 
 def _row(want: Want, begun: Begun, seen: tuple[Sight, Floats], ways: Ways) -> dict[str, Any]:

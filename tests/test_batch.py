@@ -1,0 +1,500 @@
+"""A run from folders and tables to files: what is planned, what comes out, what is refused, what is done again."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from glimpse_cli import batch, tables
+from glimpse_cli.batch.plan import METADATA
+from glimpse_cli.batch.plan import plan as planned
+from glimpse_cli.batch.pool import Pool
+from glimpse_cli.combs import Box
+from glimpse_cli.errors import InputError, OutputError, UsageError
+from glimpse_cli.glimpse import Spec, extract
+from glimpse_cli.items import Writing
+from glimpse_cli.places import BoxPlace, Look
+from glimpse_cli.tables import Defaults
+
+SIZE = (5, 7)
+BOX = (3, 2, 17.5, 19)
+LOOK = Look(BoxPlace(BOX), SIZE)
+
+
+def pixels(seed):
+    return np.random.default_rng(seed).integers(0, 256, (23, 31, 3), np.uint8)
+
+
+def picture(path, seed=0):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels(seed)).save(path)
+    return path
+
+
+@pytest.fixture
+def photos(tmp_path):
+    folder = tmp_path / "photos"
+    for n, name in enumerate(["b.png", "a.png", "sub/c.png", "sub/deep/d.v2.png"]):
+        picture(folder / name, n)
+    return folder
+
+
+def settings(photos, out, **changes):
+    return replace(batch.Settings((str(photos),), str(out), LOOK, jobs=2), **changes)
+
+
+def of_table(photos, out, text, suffix=".csv", **changes):
+    rows = tables.parse(text.encode(), "t" + suffix, suffix, Defaults(size=SIZE))
+    return settings(photos, out, look=None, rows=rows, base=str(photos), **changes)
+
+
+def lines(path):
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def tree(folder):
+    """Every file a user sees, but for the clock's."""
+    files = (path for path in sorted(folder.rglob("*")) if path.is_file() and ".glimpse" not in path.parts)
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files if path.name != "run.json"}
+
+
+def expected(seed, box=BOX):
+    glimpse = extract(pixels(seed), Spec.from_box(Box(*box), SIZE))
+    return np.floor(glimpse * 255 + 0.5).astype(np.uint8)
+
+
+def names(plan):
+    return [want.name for item in plan.items for want in item.wants]
+
+
+# Plans
+
+
+def test_a_folder_is_mirrored_in_one_order_and_what_is_no_picture_is_counted(photos, tmp_path):
+    (photos / "notes.txt").touch()
+    (photos / ".hidden.png").touch()
+    (photos / ".git").mkdir()
+    (photos / "loop").symlink_to(photos)
+    made = planned(settings(photos, tmp_path / "out"))
+    assert names(made) == ["a.png", "b.png", "sub/c.png", "sub/deep/d.v2.png"]
+    assert made.passed_over == {"hidden": 2, "links to folders": 1, "not images": 1}
+
+
+def test_the_output_folder_inside_a_source_is_not_read(photos):
+    out = photos / "out"
+    assert batch.run(settings(photos, out)).done == 4
+    assert batch.run(settings(photos, out)).skipped == 4
+    with pytest.raises(UsageError, match="the folder that is read and the one that is written"):
+        planned(settings(photos, photos))
+
+
+def test_an_output_that_is_an_input_is_refused(photos):
+    with pytest.raises(UsageError, match=r"the output a\.png is also an input"):
+        planned(settings(photos / "a.png", photos))
+    assert names(planned(settings(photos / "sub", photos))) == ["c.png", "deep/d.v2.png"]
+    picture(photos / "sub" / "sub" / "c.png")
+    with pytest.raises(UsageError, match=r"the output sub/c\.png is also an input"):
+        planned(settings(photos / "sub", photos))
+    with pytest.raises(UsageError, match=r"the contact sheet .* is also an input"):
+        planned(settings(photos, photos / "out", contact_sheet=str(photos / "a.png")))
+
+
+@pytest.mark.parametrize("pair", [("x.jpg", "x.png"), ("X.png", "x.jpg"), ("caf\u00e9.png", "cafe\u0301.jpg")])
+def test_two_pictures_that_want_one_name_stop_the_run_before_it_starts(pair, photos, tmp_path):
+    for name in pair:
+        picture(photos / name)
+    with pytest.raises(UsageError, match="both want the name") as caught:
+        batch.run(settings(photos, tmp_path / "out"))
+    assert all(ascii(name)[1:-1] in ascii(str(caught.value)) for name in pair)
+    assert caught.value.hint
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_file_and_a_folder_of_one_name_collide(photos, tmp_path):
+    picture(photos / "sub.png" / "e.png")
+    picture(photos / "sub.jpg")
+    with pytest.raises(UsageError, match=r"both want the name sub\.png"):
+        planned(settings(photos, tmp_path / "out"))
+    with pytest.raises(UsageError, match="which the run needs"):
+        planned(of_table(photos, tmp_path / "out", "image,x0,y0,x1,y1\n.glimpse/a.png,1,2,3,4\n"))
+
+
+def test_a_name_no_disk_would_take_is_one_failed_picture(photos, tmp_path):
+    picture(photos / ("n" * 251 + ".png"))
+    picture(photos / ("m" * 250 + ".png"))
+    made = planned(settings(photos, tmp_path / "out", writing=Writing("jpg")))
+    assert (len(made.items), len(made.failures)) == (6, 0)
+    made = planned(settings(photos, tmp_path / "out", writing=Writing("tiff")))
+    assert [(f.image[:2], f.reason) for f in made.failures] == [("nn", "cannot be written")]
+    made = planned(settings(photos, tmp_path / "out", writing=Writing("png", mask="npy")))
+    assert len(made.failures) == 2
+
+
+def test_nothing_to_do_is_an_error_and_a_missing_source_among_others_a_failure(photos, tmp_path):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty" / "a.txt").touch()
+    with pytest.raises(InputError, match=r"no picture in .*1 not images passed over"):
+        planned(settings(tmp_path / "empty", tmp_path / "out"))
+    with pytest.raises(InputError, match="there is no"):
+        planned(settings(tmp_path / "none", tmp_path / "out"))
+    both = replace(settings(photos, tmp_path / "out"), sources=(str(photos), str(tmp_path / "none")))
+    assert (len(planned(both).items), len(planned(both).failures)) == (4, 1)
+
+
+@pytest.mark.parametrize("image", ["/etc/passwd", "../a.png", "sub/../../a.png", "a\0.png", ".", ".."])
+def test_a_row_that_leaves_the_source_is_a_failed_row(image, photos, tmp_path):
+    text = "\n".join(json.dumps({"image": name, "x": 1, "y": 2, "w": 3, "h": 4}) for name in (image, "a.png"))
+    made = planned(of_table(photos, tmp_path / "out", text, ".jsonl"))
+    assert names(made) == ["a.png"]
+    assert "line 1, column image" in str(made.failures[0].error)
+
+
+def test_rows_of_one_picture_share_its_item_and_are_named_by_id_or_number(photos, tmp_path):
+    text = "image,x0,y0,x1,y1,id\na.png,1,2,9,9,\nb.png,1,2,9,9,\n./a.png,2,2,9,9,eye\nsub/../a.png,3,3,9,9,\n"
+    made = planned(of_table(photos, tmp_path / "out", text))
+    assert [(i.image, [w.name for w in i.wants]) for i in made.items] == [
+        ("a.png", ["a.1.png", "a.eye.png", "a.4.png"]),
+        ("b.png", ["b.png"]),
+    ]
+    with pytest.raises(UsageError, match=r"two rows of a\.png want the name a\.7\.png"):
+        planned(of_table(photos, tmp_path / "out", "image,x0,y0,x1,y1,id\n" + "a.png,1,2,9,9,7\n" * 2))
+
+
+# Runs
+
+
+def test_glimpses_are_those_of_the_library_and_metadata_says_where_they_are(photos, tmp_path):
+    out = tmp_path / "out"
+    summary = batch.run(settings(photos, out))
+    assert (summary.rows, summary.done, summary.failed, summary.skipped, summary.exit_code) == (4, 4, 0, 0, 0)
+    rows = lines(out / METADATA)
+    assert [next(iter(row)) for row in rows] == ["file_name"] * 4
+    assert [row["file_name"] for row in rows] == ["a.png", "b.png", "sub/c.png", "sub/deep/d.v2.png"]
+    for row, seed in zip(rows, (1, 0, 2, 3), strict=True):
+        np.testing.assert_array_equal(np.asarray(Image.open(out / row["file_name"])), expected(seed))
+        assert row["place"]["box"] == pytest.approx(dict(zip(("x0", "y0", "x1", "y1"), BOX, strict=True)))
+    assert (out / "errors.jsonl").read_bytes() == b""
+    assert json.loads((out / "run.json").read_text())["done"] == 4
+
+
+def test_a_table_gives_each_its_place_and_its_other_columns_travel(photos, tmp_path):
+    text = (
+        "image,x0,y0,x1,y1,label,file_name\na.png,1,2,9,12,cat,mine\nnone.png,1,2,3,4,,\n"
+        "a.png,x,2,9,9,,\nb.png,2,3,20,9.5,dog,\na.png,4,2,29,21,cat,\n"
+    )
+    out = tmp_path / "out"
+    summary = batch.run(of_table(photos, out, text))
+    assert (summary.rows, summary.done, summary.failed, summary.exit_code) == (5, 3, 2, 3)
+    rows = lines(out / METADATA)
+    assert [(r["file_name"], r["image"], r["row"], r["label"], r["file_name_"]) for r in rows] == [
+        ("a.1.png", "a.png", 1, "cat", "mine"),
+        ("a.5.png", "a.png", 5, "cat", ""),
+        ("b.png", "b.png", 4, "dog", ""),
+    ]
+    np.testing.assert_array_equal(np.asarray(Image.open(out / "a.5.png")), expected(1, (4, 2, 29, 21)))
+    errors = lines(out / "errors.jsonl")
+    assert [(e["image"], e["row"], e["reason"]) for e in errors] == [
+        ("a.png", "line 4", "wrong row"),
+        ("none.png", "line 3", "cannot be read"),
+    ]
+    assert "t.csv, line 4: column x0: 'x' is not a number" in errors[0]["error"]
+
+
+def test_every_input_is_done_or_failed_whatever_it_is(photos, tmp_path):
+    (photos / "empty.png").touch()
+    (photos / "words.png").write_text("words")
+    (photos / "cut.png").write_bytes((photos / "a.png").read_bytes()[:700])
+    os.mkfifo(photos / "pipe.png")
+    (photos / "null.png").symlink_to("/dev/null")
+    (photos / "lost.png").symlink_to("nowhere")
+    (photos / "round.png").symlink_to("round.png")
+    (photos / "folder.png").mkdir()
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(photos / "socket.png"))
+        summary = batch.run(settings(photos, tmp_path / "out"))
+    assert (summary.done, summary.failed, summary.exit_code) == (4, 8, 3)
+    reasons = {e["image"]: e["reason"] for e in lines(tmp_path / "out" / "errors.jsonl")}
+    assert reasons == {
+        "cut.png": "truncated",
+        "empty.png": "empty",
+        "lost.png": "cannot be read",
+        "null.png": "cannot be read",
+        "pipe.png": "cannot be read",
+        "round.png": "cannot be read",
+        "socket.png": "cannot be read",
+        "words.png": "not an image",
+    }
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        b"new\nline",
+        b"esc\x1b[31m",
+        b"\xff\xfe",
+        "\u202eright".encode(),
+        b"-o",
+        b"a b'\"\\",
+        "\U0001f440".encode(),
+    ],
+)
+def test_any_name_a_disk_takes_is_done_and_told(name, photos, tmp_path):
+    os.rename(bytes(photos / "a.png"), os.path.join(bytes(photos), name + b".png"))  # noqa: PTH104, PTH118 - bytes
+    out = tmp_path / "out"
+    assert batch.run(settings(photos, out)).done == 4
+    written = [row["file_name"] for row in lines(out / METADATA)]
+    assert os.fsdecode(name) + ".png" in written
+    assert all((out / name).is_file() for name in written)
+    assert batch.run(settings(photos, out)).skipped == 4
+
+
+def test_no_name_leads_out_of_the_folder_through_a_link(photos, tmp_path):
+    out, elsewhere = tmp_path / "out", tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    out.mkdir()
+    (out / "sub").symlink_to(elsewhere)
+    assert batch.run(settings(photos, out)).failed == 2
+    assert list(elsewhere.iterdir()) == []
+
+
+def test_inputs_are_never_written(photos, tmp_path):
+    before = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in photos.rglob("*.png")}
+    batch.run(settings(photos, tmp_path / "out", writing=Writing("png", mask="png")))
+    assert {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in photos.rglob("*.png")} == before
+
+
+@pytest.mark.parametrize("form", ["png", "jpg", "webp", "tiff", "npy"])
+def test_every_format_is_written_and_found_again(form, photos, tmp_path):
+    out = tmp_path / "out"
+    wanted = settings(photos, out, writing=Writing(form, mask="npy"))
+    assert batch.run(wanted).done == 4
+    before = tree(out)
+    assert {f"sub/c.{form}", "sub/c.mask.npy"} <= set(before)
+    assert batch.run(wanted).skipped == 4
+    assert tree(out) == before
+
+
+def test_a_folder_that_holds_other_files_of_those_names_is_left_alone(photos, tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "b.png").write_text("mine")
+    with pytest.raises(OutputError, match=r"b\.png exists"):
+        batch.run(settings(photos, out))
+    assert tree(out) == {"b.png": b"mine"}
+    assert batch.run(settings(photos, out, force=True)).done == 4
+
+
+def test_stop_ends_at_the_first_failure_and_the_same_command_goes_on(photos, tmp_path):
+    (photos / "aa.png").touch()
+    out = tmp_path / "out"
+    summary = batch.run(settings(photos, out, jobs=1, stop=True))
+    assert summary.failed == 1
+    assert summary.done + summary.failed + summary.skipped == 5
+    picture(photos / "aa.png", 9)
+    assert batch.run(settings(photos, out)).exit_code == 0
+    assert batch.run(settings(photos, tmp_path / "other")).done == 5
+    assert tree(out) == tree(tmp_path / "other")
+
+
+# Taking up again
+
+
+def test_the_same_command_again_does_nothing(photos, tmp_path):
+    out = tmp_path / "out"
+    batch.run(settings(photos, out))
+    before = {path: path.stat().st_mtime_ns for path in out.rglob("*.png")}
+    summary = batch.run(settings(photos, out))
+    assert (summary.done, summary.skipped, summary.exit_code) == (0, 4, 0)
+    assert {path: path.stat().st_mtime_ns for path in out.rglob("*.png")} == before
+
+
+def backdate(path, seconds=100):
+    found = path.stat()
+    os.utime(path, ns=(found.st_atime_ns, found.st_mtime_ns - seconds * 10**9))
+
+
+def test_only_a_changed_content_is_done_again_even_with_the_size_and_time_it_had(photos, tmp_path):
+    out, size = tmp_path / "out", []
+    for n in range(2):
+        Image.fromarray(pixels(7 + n)).save(photos / "a.bmp")
+        (photos / "a.png").unlink(missing_ok=True)
+        os.utime(photos / "a.bmp", ns=(10**18, 10**18))
+        size.append((photos / "a.bmp").stat().st_size)
+        assert batch.run(settings(photos, out)).done == (4 if n == 0 else 1)
+    assert size[0] == size[1]
+    np.testing.assert_array_equal(np.asarray(Image.open(out / "a.png")), expected(8))
+    (photos / "b.png").touch()
+    backdate(photos / "sub" / "c.png")
+    assert batch.run(settings(photos, out)).done == 0
+
+
+def test_damaged_and_missing_outputs_are_made_again(photos, tmp_path):
+    out = tmp_path / "out"
+    wanted = settings(photos, out, writing=Writing("png", mask="npy"))
+    batch.run(wanted)
+    before = tree(out)
+    (out / "a.png").unlink()
+    (out / "b.mask.npy").write_bytes(before["b.mask.npy"][:-1] + b"\1")
+    (out / "sub" / "c.png").write_bytes(b"")
+    (out / METADATA).write_bytes(b"")
+    assert batch.run(wanted).done == 3
+    assert tree(out) == before
+
+
+def test_an_input_that_turned_bad_leaves_no_glimpse_of_what_it_was(photos, tmp_path):
+    out = tmp_path / "out"
+    batch.run(settings(photos, out))
+    (photos / "a.png").write_text("words")
+    assert batch.run(settings(photos, out)).failed == 1
+    assert not (out / "a.png").exists()
+    assert [row["file_name"] for row in lines(out / METADATA)] == ["b.png", "sub/c.png", "sub/deep/d.v2.png"]
+    assert batch.run(settings(photos, out)).failed == 1  # what failed is tried again
+    picture(photos / "a.png", 1)
+    assert batch.run(settings(photos, out)).done == 1
+
+
+def test_a_table_that_changed_is_followed_row_by_row(photos, tmp_path):
+    out = tmp_path / "out"
+    head = "image,x0,y0,x1,y1\n"
+    batch.run(of_table(photos, out, head + "a.png,1,2,9,9\nb.png,1,2,9,9\n"))
+    changed = head + "a.png,1,2,9,9\nb.png,1,2,9,9\na.png,5,5,9,9\n"
+    assert batch.run(of_table(photos, out, changed)).done == 2
+    assert batch.run(of_table(photos, tmp_path / "fresh", changed)).done == 3
+    assert tree(out) == tree(tmp_path / "fresh")
+
+
+def test_pictures_that_came_are_done_and_those_that_went_are_told(photos, tmp_path):
+    out = tmp_path / "out"
+    batch.run(settings(photos, out))
+    (photos / "a.png").unlink()
+    picture(photos / "e.png", 5)
+    summary = batch.run(settings(photos, out))
+    assert (summary.done, summary.skipped, summary.gone) == (1, 3, 1)
+    assert "a.png" not in [row["file_name"] for row in lines(out / METADATA)]
+
+
+def test_other_settings_are_refused_until_force_starts_anew(photos, tmp_path):
+    out = tmp_path / "out"
+    batch.run(settings(photos, out))
+    other = settings(photos, out, look=replace(LOOK, size=(7, 5)), writing=Writing("jpg"))
+    with pytest.raises(UsageError, match=r"other settings: size was \[5, 7\], and now is \[7, 5\]"):
+        batch.run(other)
+    assert batch.run(replace(other, force=True)).done == 4
+    assert batch.run(settings(photos, tmp_path / "fresh", look=other.look, writing=other.writing)).done == 4
+    assert tree(out) == tree(tmp_path / "fresh")
+
+
+def test_a_journal_cut_short_or_full_of_nonsense_costs_work_and_nothing_else(photos, tmp_path):
+    out = tmp_path / "out"
+    batch.run(settings(photos, out))
+    journal, before = out / ".glimpse" / "journal.jsonl", tree(out)
+    whole = journal.read_bytes()
+    for cut in (0, 10, whole.index(b"\n") + 1, len(whole) - 20):
+        journal.write_bytes(whole[:cut])
+        batch.run(settings(photos, out))
+        assert tree(out) == before
+    head, first, *rest = whole.splitlines(keepends=True)
+    journal.write_bytes(b"".join([head, b"\0" * 50 + b"\n[]\n{}\n7\n", first, *rest]))
+    assert batch.run(settings(photos, out)).skipped == 4
+
+
+def test_a_second_run_is_refused_and_told_of_the_first(photos, tmp_path):
+    out = tmp_path / "out"
+    seen = []
+
+    def watch(*_):
+        if not seen:
+            seen.append(1)
+            with pytest.raises(UsageError, match=rf"in use by another run: process {os.getpid()} on .* since 2"):
+                batch.run(settings(photos, out))
+
+    assert batch.run(settings(photos, out), watch).done == 4
+    assert seen
+
+
+# The command
+
+
+def command(*arguments, **options):
+    return subprocess.run(
+        [sys.executable, "-m", "glimpse_cli", "batch", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+        **options,
+    )
+
+
+def test_the_command_says_what_came_of_it(photos, tmp_path):
+    (photos / "bad.png").write_text("words")
+    out = tmp_path / "out"
+    done = command(
+        photos, "-o", out, "--box", "3,2,17.5,19", "--size", "7x5", "--json", "--contact-sheet", out / "s.png"
+    )
+    assert done.returncode == 3, done.stderr
+    summary = json.loads(done.stdout)
+    assert (summary["done"], summary["failed"], summary["rows"]) == (4, 1, 5)
+    assert done.stderr.startswith("error: bad.png is ")
+    assert "4 done, 1 failed, 0 skipped of 5" in done.stderr
+    np.testing.assert_array_equal(np.asarray(Image.open(out / "b.png")), expected(0))
+    with Image.open(out / "s.png") as sheet:
+        assert sheet.size[0] > 100
+
+
+def test_rows_come_from_stdin_and_a_dry_run_touches_nothing(photos, tmp_path):
+    text = '{"image":"a.png","x":1,"y":2,"w":3,"h":4}\n{"image":"../a.png","x":1,"y":2,"w":3,"h":4}\n'
+    done = command(photos, "--from", "-", "-o", tmp_path / "out", "--dry-run", input=text)
+    assert (done.returncode, done.stdout) == (3, f"{photos}/a.png -> a.png\n")
+    assert "line 2, column image: '../a.png'" in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--box", "1,2,3,4"], "-o FOLDER is missing"),
+        (["-o", "out"], "exactly one place is needed"),
+        (["-o", "out", "--box", "1,2,3,4", "--from", "t.csv"], "--from and --box both say the place"),
+        (["-o", "out", "--box", "1,2,3,4", "--box", "1,2,3,4"], "one --box, got 2"),
+        (["-o", "out", "--from", "t.xls"], "no kind of table"),
+        (["-o", "out", "--box", "1,2,3,4", "--stack", "--shards", "2"], "do not go together"),
+        (["-o", "out", "--box", "1,2,3,4", "--stack", "--format", "jpg"], "a stack holds numbers"),
+        (["-o", "out", "--box", "1,2,3,4", "--jobs", "0"], "--jobs must be a whole number"),
+        (["-o", "out", "--box", "1,2,3,4", "--timeout", "0"], "--timeout must be above 0"),
+        (["-o", "out", "--box", "1,2,3,4", "--on-error", "panic"], "--on-error must be one of"),
+        (["-o", "out", "--box", "1,2,3,4", "--contact-sheet", "s.xyz"], "--contact-sheet"),
+    ],
+)
+def test_a_wrong_command_line_is_told_before_anything_starts(arguments, says, photos, tmp_path):
+    done = command(photos, *arguments, cwd=tmp_path)
+    assert done.returncode == 2
+    assert says in done.stderr
+    assert len(done.stderr.splitlines()) <= 3
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_cpu_path_loads_no_torch(photos, tmp_path):
+    script = (
+        "import sys; from glimpse_cli.cli.app import app\n"
+        "try: app(['batch', *sys.argv[1:]])\nexcept SystemExit: pass\n"
+        "print('torch' in sys.modules)"
+    )
+    arguments = [str(photos), "-o", str(tmp_path / "out"), "--box", "1,2,13,14", "-q"]
+    done = subprocess.run([sys.executable, "-c", script, *arguments], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
+
+
+def test_a_pool_gives_every_task_its_own_result():
+    with Pool(2, 10, 10**6) as pool:
+        found = dict(pool.map(_doubled, range(100)))
+    assert found == {n: 2 * n for n in range(100)}
+
+
+def _doubled(numbers):
+    return [2 * n for n in numbers]

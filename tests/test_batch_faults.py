@@ -1,0 +1,363 @@
+"""Crashing decoders, kills, full disks, failing writes: one picture at most is lost, and the end is the same bytes."""
+
+import json
+import os
+import random
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from glimpse_cli import batch, items
+from glimpse_cli.batch import pool, worker
+from glimpse_cli.errors import GlimpseError, OutputError
+from test_batch import command, lines, picture, settings, tree
+
+START = worker.start
+BOX = ("--box", "3,2,17.5,19", "--size", "7x5")
+
+
+@pytest.fixture
+def photos(tmp_path):
+    for n in range(12):
+        picture(tmp_path / "photos" / f"{'sub/' * (n % 3)}{n}.png", n)
+    return tmp_path / "photos"
+
+
+# Decoders that misbehave, in the workers alone
+
+
+def evil_start(*arguments):
+    START(*arguments)
+    load = items.load
+
+    def evil(data, name, *rest, **options):
+        stem = Path(name).stem
+        if stem in EVIL:
+            EVIL[stem]()
+        return load(data, name, *rest, **options)
+
+    items.load = evil
+
+
+def _spin():
+    while True:
+        pass
+
+
+def _recurse():
+    _recurse()
+
+
+def _flood():
+    for _ in range(200):
+        os.write(1, b"x" * 4096)
+        os.write(2, b"x" * 4096)
+
+
+EVIL = {
+    "segfault": lambda: os.kill(os.getpid(), signal.SIGSEGV),
+    "killed": lambda: os.kill(os.getpid(), signal.SIGKILL),
+    "abort": os.abort,
+    "exit0": lambda: os._exit(0),
+    "exit7": lambda: os._exit(7),
+    "leaves": lambda: sys.exit(0),
+    "hangs": _spin,
+    "sleeps": lambda: time.sleep(1000),
+    "memory": lambda: bytearray(2**36),
+    "recurses": _recurse,
+    "floods": _flood,
+}
+
+
+def test_a_decoder_that_misbehaves_costs_one_picture_and_is_named(photos, tmp_path, monkeypatch, capfd):
+    for name in EVIL:
+        picture(photos / f"{name}.png", 5)
+    monkeypatch.setattr(pool.worker, "start", evil_start)
+    summary = batch.run(settings(photos, tmp_path / "out", timeout=1.5))
+    errors = {Path(e["image"]).stem: e for e in lines(tmp_path / "out" / "errors.jsonl")}
+    assert set(errors) == set(EVIL) - {"floods"}
+    assert (summary.done, summary.failed, summary.exit_code) == (13, 10, 3)
+    reasons = {name: error["reason"] for name, error in errors.items()}
+    assert {name for name, reason in reasons.items() if reason == "timed out"} == {"hangs", "sleeps", "exit0"}
+    assert {name for name, reason in reasons.items() if reason == "crashed"} == {"segfault", "killed", "abort", "exit7"}
+    assert reasons["memory"] == "too large"
+    assert errors["segfault"]["why"] == "signal SIGSEGV"
+    assert capfd.readouterr() == ("", "")
+    monkeypatch.undo()
+    assert batch.run(settings(photos, tmp_path / "out")).done == 10
+    batch.run(settings(photos, tmp_path / "calm"))
+    assert tree(tmp_path / "out") == tree(tmp_path / "calm")
+
+
+def stillborn(*arguments):  # noqa: ARG001 - as worker.start
+    os._exit(3)
+
+
+def test_workers_that_cannot_start_end_the_run_in_words(photos, tmp_path, monkeypatch):
+    monkeypatch.setattr(pool.worker, "start", stillborn)
+    with pytest.raises(GlimpseError, match="worker processes die"):
+        batch.run(settings(photos, tmp_path / "out"))
+
+
+# Kills
+
+SLOW = """
+import sys, time
+from pathlib import Path
+from glimpse_cli.batch import pool, worker
+sys.path.insert(0, {tests!r})
+from glimpse_cli.cli.app import app
+if __name__ == "__main__":  # the workers read this file too
+    import test_batch_faults
+    pool.worker.start = test_batch_faults.slow_start
+    app(["batch", *sys.argv[1:]], prog_name="glimpse")
+"""
+
+
+def slow_start(*arguments):
+    """A worker whose every file takes a moment between being written and getting its name."""
+    START(*arguments)
+    replace_file = Path.replace
+
+    def slowly(self, target):
+        time.sleep(0.03)
+        return replace_file(self, target)
+
+    Path.replace = slowly
+
+
+@pytest.fixture
+def slow(tmp_path):
+    script = tmp_path / "slow.py"
+    script.write_text(SLOW.format(tests=str(Path(__file__).parent)))
+
+    def start(*arguments):
+        return subprocess.Popen(
+            [sys.executable, str(script), *map(str, arguments)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+            env=os.environ | {"PYTHONPATH": str(Path(batch.__file__).parents[2])},
+        )
+
+    return start
+
+
+def orphans(session):
+    """Processes of a session that still live."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            fields = stat.read_text().rpartition(")")[2].split()
+            if int(fields[3]) == session and fields[0] != "Z":
+                found.append(stat.parent.name)
+    return found
+
+
+def gone(session, within):
+    end = time.monotonic() + within
+    while orphans(session) and time.monotonic() < end:
+        time.sleep(0.05)
+    return not orphans(session)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+@pytest.mark.parametrize("form", [(), ("--shards", "3", "--mask"), ("--stack",)])
+def test_a_run_killed_anywhere_ends_in_the_same_bytes_and_leaves_no_process(form, photos, tmp_path, slow):
+    calm, out, midway = tmp_path / "calm", tmp_path / "out", 0
+    assert command(photos, "-o", calm, *BOX, *form).returncode == 0
+    chance = random.Random(4)  # noqa: S311 - moments, not secrets
+    for _ in range(5):
+        run = slow(photos, "-o", out, *BOX, *form)
+        before = set(out.rglob(".glimpse-*.tmp"))
+        while run.poll() is None and set(out.rglob(".glimpse-*.tmp")) <= before:
+            time.sleep(0.002)
+        time.sleep(chance.uniform(0, 0.1))
+        run.kill()
+        run.communicate()
+        assert gone(run.pid, 5)
+        midway += any(out.rglob(".glimpse-*.tmp"))
+        for path in out.rglob("*.png"):
+            data = path.read_bytes()
+            assert len(data) == 5 * 7 * 3 if "--stack" in form else data.endswith(b"IEND\xaeB`\x82")
+    assert midway, "no kill landed inside a write"
+    done = command(photos, "-o", out, *BOX, *form)
+    assert done.returncode == 0, done.stderr
+    assert tree(out) == tree(calm)
+    assert not any(path for path in out.rglob("*") if path.name.endswith(".tmp") or path.name == "parts")
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_a_signal_ends_a_run_soon_with_one_line_and_130(name, photos, tmp_path, slow):
+    run = slow(photos, "-o", tmp_path / "out", *BOX)
+    while not any((tmp_path / "out").rglob("*.png")):
+        assert run.poll() is None
+        time.sleep(0.02)
+    began = time.monotonic()
+    os.killpg(run.pid, getattr(signal, name))
+    out, err = run.communicate(timeout=10)
+    assert time.monotonic() - began < 5
+    assert (run.returncode, out, err) == (130, "", "interrupted\n")
+    assert gone(run.pid, 5)
+    assert command(photos, "-o", tmp_path / "out", *BOX).returncode == 0
+
+
+# Disks
+
+
+def test_a_disk_that_fills_leaves_whole_files_and_the_run_goes_on_where_it_was(photos, tmp_path):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=300k", "none", disk], capture_output=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip("no right to mount a small disk")
+    try:
+        ballast = disk / "ballast"
+        ballast.write_bytes(b"x" * (300 * 1024 - 10 * 4096))
+        done = command(photos, "-o", disk / "out", *BOX)
+        assert done.returncode in {1, 3}
+        assert "No space left on device" in done.stderr
+        assert "Traceback" not in done.stderr
+        for path in (disk / "out").rglob("*.png"):
+            assert path.read_bytes().endswith(b"IEND\xaeB`\x82")
+        ballast.unlink()
+        assert command(photos, "-o", disk / "out", *BOX).returncode == 0
+        command(photos, "-o", tmp_path / "calm", *BOX)
+        assert tree(disk / "out") == tree(tmp_path / "calm")
+    finally:
+        subprocess.run(["umount", disk], check=True)
+
+
+def test_a_limit_on_file_size_is_told_in_words(photos, tmp_path):
+    def limited():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))
+
+    done = command(photos, "-o", tmp_path / "out", *BOX, preexec_fn=limited)
+    assert done.returncode in {1, 3}
+    assert "File too large" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert command(photos, "-o", tmp_path / "out", *BOX).returncode == 0
+
+
+@pytest.mark.skipif(shutil.which("strace") is None, reason="needs strace")
+@pytest.mark.parametrize(
+    ("call", "error", "when"),
+    [
+        ("fsync", "ENOSPC", 5),
+        ("fsync", "EIO", 9),
+        ("write", "EDQUOT", 2),
+        ("rename", "EIO", 3),
+        ("openat", "EMFILE", 400),
+    ],
+)
+def test_a_system_call_that_fails_once_costs_little_and_the_next_run_mends_it(call, error, when, photos, tmp_path):
+    traced = ["strace", "-f", "-qq", "-o", str(tmp_path / "trace"), "-e", f"trace={call}"]
+    inject = ["-e", f"inject={call}:error={error}:when={when}"]
+    line = [sys.executable, "-m", "glimpse_cli", "batch", str(photos), "-o", str(tmp_path / "out"), *BOX]
+    done = subprocess.run(traced + inject + line, capture_output=True, text=True, check=False, timeout=60)
+    if "PTRACE" in done.stderr:
+        pytest.skip("no right to trace")
+    assert "(INJECTED)" in (tmp_path / "trace").read_text(), "the fault was never injected"
+    assert "Traceback" not in done.stderr
+    assert done.returncode in {0, 1, 3}
+    assert command(photos, "-o", tmp_path / "out", *BOX).returncode == 0
+    command(photos, "-o", tmp_path / "calm", *BOX)
+    assert tree(tmp_path / "out") == tree(tmp_path / "calm")
+
+
+def test_an_output_folder_that_cannot_be_written_is_told_in_words(photos, tmp_path):
+    with pytest.raises(OutputError, match="cannot make the folder"):
+        batch.run(settings(photos, "/proc/glimpse"))
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match="cannot make the folder"):
+        batch.run(settings(photos, tmp_path / "file"))
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write anywhere")
+def test_a_folder_without_permission_is_told_in_words(photos, tmp_path):
+    (tmp_path / "out").mkdir(mode=0o500)
+    with pytest.raises(OutputError):
+        batch.run(settings(photos, tmp_path / "out"))
+
+
+def test_an_unreadable_folder_among_the_sources_is_a_failure(photos, tmp_path, monkeypatch):
+    scan = os.scandir
+
+    def refusing(path):
+        if os.fspath(path).endswith("sub"):
+            raise PermissionError(13, "Permission denied", path)
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    summary = batch.run(settings(photos, tmp_path / "out"))
+    assert (summary.done, summary.failed) == (4, 1)
+    assert lines(tmp_path / "out" / "errors.jsonl")[0]["image"] == "sub"
+
+
+def test_few_file_descriptors_are_enough(photos, tmp_path):
+    def limited():
+        resource.setrlimit(resource.RLIMIT_NOFILE, (40, 40))
+
+    done = command(photos, "-o", tmp_path / "out", *BOX, "--jobs", "4", preexec_fn=limited)
+    assert done.returncode == 0, done.stderr
+
+
+# Stacks and shards
+
+
+def test_a_row_that_fails_stays_out_of_a_stack_and_metadata_says_which_is_which(photos, tmp_path):
+    import numpy as np
+
+    (photos / "1a.png").write_text("words")
+    out = tmp_path / "out"
+    assert batch.run(settings(photos, out, form="stack")).exit_code == 3
+    stack, rows = np.load(out / "stack.npy", mmap_mode="r"), lines(out / "metadata.jsonl")
+    assert stack.shape == (12, 5, 7, 3)
+    assert stack.dtype == np.uint8
+    assert [row["index"] for row in rows] == list(range(12))
+    batch.run(settings(photos, tmp_path / "files"))
+    from PIL import Image
+
+    for row in rows:
+        np.testing.assert_array_equal(stack[row["index"]], np.asarray(Image.open(tmp_path / "files" / row["name"])))
+    picture(photos / "1a.png", 20)
+    assert batch.run(settings(photos, out, form="stack")).done == 1
+    batch.run(settings(photos, tmp_path / "calm", form="stack"))
+    assert tree(out) == tree(tmp_path / "calm")
+
+
+def test_shards_hold_every_picture_with_its_row_and_a_damaged_one_is_made_again(photos, tmp_path):
+    import tarfile
+
+    out = tmp_path / "out"
+    wanted = settings(photos, out, form="shards", shards=3)
+    wanted = replace(wanted, writing=replace(wanted.writing, mask="npy"))
+    assert batch.run(wanted).done == 12
+    before, seen = tree(out), []
+    for number in range(3):
+        with tarfile.open(out / f"shard-{number:06}.tar") as tar:
+            members = tar.getmembers()
+            assert {m.mtime for m in members} == {0}
+            for key in dict.fromkeys(m.name.partition(".")[0] for m in members):
+                row = json.load(tar.extractfile(f"{key}.json"))
+                assert tar.extractfile(f"{key}.png").read().startswith(b"\x89PNG")
+                assert tar.extractfile(f"{key}.mask.npy").read().startswith(b"\x93NUMPY")
+                assert (row["key"], row["shard"]) == (key, f"shard-{number:06}.tar")
+                seen.append(row)
+    assert seen == lines(out / "metadata.jsonl")
+    damaged = out / "shard-000001.tar"
+    damaged.write_bytes(before[damaged.name][:3000])
+    assert batch.run(wanted).done == 4
+    assert tree(out) == before
+    assert batch.run(wanted).done == 0
