@@ -187,6 +187,24 @@ def test_several_glimpses_an_image_are_each_what_it_is_alone():
             torch.testing.assert_close(together[:, n], alone, rtol=0, atol=1e-13)
 
 
+def test_one_glimpse_an_image_keeps_its_axis_where_it_was_given_one():
+    images, boxes = pictures(2, 3, 23, 31), torch.tensor([[2.0, 3, 9, 12]]).expand(2, 4)
+    assert gt.box_glimpse(images, boxes, SIZE).shape == (2, 3, 5, 7)
+    assert gt.box_glimpse(images, boxes[:, None], SIZE).shape == (2, 1, 3, 5, 7)
+
+
+@pytest.mark.usefixtures("form")
+@pytest.mark.parametrize("method", ["gaussian", "stn", "hard"])
+@pytest.mark.parametrize("padding", ["zeros", "border"])
+@pytest.mark.parametrize("image", [(1, 31), (23, 1), (1, 1), (2, 3)])
+def test_pictures_of_hardly_a_pixel_are_read_as_the_numpy_path_reads_them(method, padding, image):
+    images, box = pictures(1, 2, *image), (-1.3, -0.4, 5.2, 3.1)
+    spec = Spec.from_box(Box(*box), SIZE, method, padding=padding)
+    want = glimpse_cli.extract(images[0].permute(1, 2, 0).contiguous().numpy(), spec)
+    found = gt.box_glimpse(images, torch.tensor([box], dtype=torch.float64), SIZE, method, padding=padding)
+    np.testing.assert_allclose(found[0].permute(1, 2, 0), want, rtol=0, atol=1e-12)
+
+
 @pytest.mark.usefixtures("form")
 def test_a_number_a_pair_and_a_tensor_say_the_same():
     images = pictures(2, 3, 23, 31)

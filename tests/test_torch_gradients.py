@@ -1,6 +1,8 @@
 """Gradients of `glimpse_cli.torch`: finite differences agree, twice; none is ever infinite; and they teach."""
 
+import importlib.util
 import math
+from pathlib import Path
 
 import pytest
 import torch
@@ -111,6 +113,7 @@ HARD_PLACES = {
     "far outside with tiny s": ((-1e6, 1e6), (1e-20, 1e-3), (1.0, -1.0)),
     "beyond all bounds": ((1e30, -1e25), (1.0, 1e-9), (1.0, 1e20)),
     "wide": ((4.2, 6.7), (1e6, 1e12), (1.0, 1.0)),
+    "wide beyond all bounds": ((4.2, 6.7), (1e30, 1e25), (1.0, 1.0)),
     "one place": ((4.2, 6.7), (0.5, 0.5), (0.0, 0.0)),
 }
 
@@ -152,6 +155,15 @@ def test_a_spatial_transformer_that_begins_at_the_identity_learns():
         gt.stn_glimpse(images, scale, shift, (11, 13), padding)[..., 1:-1, 1:-1].sum().backward()
         assert shift.grad[0] == pytest.approx(13 * 5 * 9 * 11)  # 13 a pixel, 5 pixels a unit, 9 x 11 samples
         assert shift.grad[1] == pytest.approx(1 * 6 * 9 * 11)
+
+
+@pytest.mark.usefixtures("form")
+@pytest.mark.parametrize("padding", ["border", "reflection"])
+def test_an_even_picture_has_no_slope_not_even_at_its_last_pixel(padding):
+    scale, shift = leaf(1.0, 1.0), leaf(0.0, 0.0)
+    gt.stn_glimpse(torch.ones(1, 1, 11, 13).double(), scale, shift, (11, 13), padding).sum().backward()
+    assert scale.grad.abs().max() < 1e-12
+    assert shift.grad.abs().max() < 1e-12
 
 
 def test_the_backward_holds_no_image_for_each_glimpse():
@@ -200,3 +212,14 @@ def test_a_box_is_recovered_from_its_crop(method):
         (gt.box_glimpse(scene, boxes, (19, 23), method) - target).square().mean().backward()
         adam.step()
     assert (boxes - hidden).abs().max() < 0.1
+
+
+def test_the_example_learns_a_little(capsys):
+    path = Path(__file__).parent / "examples" / "train_localiser.py"
+    spec = importlib.util.spec_from_file_location("train_localiser", path)
+    example = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(example)
+    torch.manual_seed(0)
+    network = example.train(steps=3)
+    assert "step    0:" in capsys.readouterr().out
+    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in network.parameters())
