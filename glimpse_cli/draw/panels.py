@@ -79,8 +79,9 @@ def zoomed(
     """
     x0, y0, x1, y1 = box or (0, 0, image_size[1], image_size[0])
     room, side = view_room(_mask_side(size, _room(methods, width)), DAY), max(x1 - x0, y1 - y0, AROUND)
-    seen = room // max(1, int(room / (1.12 * side)))  # pixels, each of them a whole number of pixels of the page
-    around = (seen - side) / 2 if 1.12 * side <= seen else 0.2 * seen
+    wanted = max(ceil(1.12 * side), ceil(side) + 2)
+    seen = room // max(1, room // wanted)  # pixels, each of them a whole number of pixels of the page
+    around = (seen - side) / 2 if wanted <= seen else 0.2 * seen
     return _window(y0, y1, image_size[0], around, seen), _window(x0, x1, image_size[1], around, seen)
 
 
@@ -254,4 +255,4 @@ def _set_scale(page: Page, top: int, reach: float, largest: float) -> None:
 
 def _set_reference(page: Page, at: tuple[int, int], shape: tuple[int, ...]) -> None:
     """In the place of the first method's difference to itself."""
-    page.set_text("reference", (at[0] + (shape[0] - NOTE) // 2, at[1] + shape[1] // 2), NOTE, QUIET, anchor="m")
+    page.set_text("the first", (at[0] + (shape[0] - NOTE) // 2, at[1] + shape[1] // 2), NOTE, QUIET, anchor="m")
