@@ -49,9 +49,7 @@ def test_the_astronaut_lies_on_its_side_in_the_file_and_says_so():
 def test_the_astronaut_is_upright_when_turned_as_its_exif_says():
     with Image.open(SAMPLES / "astronaut.jpg") as picture:
         upright = ImageOps.exif_transpose(picture).convert("RGB")
-    red, _, blue = (
-        upright.crop((40, 300, 160, 345)).resize((1, 1)).getpixel((0, 0))
-    )  # the orange suit is below
+    red, _, blue = upright.crop((40, 300, 160, 345)).resize((1, 1)).getpixel((0, 0))  # the orange suit is below
     assert red > blue + 100
     wall = upright.crop((150, 5, 290, 12)).resize((1, 1)).getpixel((0, 0))  # the grey wall is above
     assert max(wall) - min(wall) < 30
