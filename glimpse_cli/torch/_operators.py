@@ -7,6 +7,7 @@ the gradient is the dense form's.
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -57,13 +58,18 @@ def banded_backward(  # noqa: PLR0917 - an operator's arguments are flat
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """The gradients of images, off_y, sharp_y, off_x, sharp_x; those not asked for are empty."""
     y, x = Axis(near_y, off_y, sharp_y), Axis(near_x, off_x, sharp_x)
-    images_grad = grad.new_zeros(images.shape if to_images else 0)
+    images_grad = _zeros(images.shape if to_images else (0,), grad.dtype)
     found = None
     if grad.numel():
         found = backward(grad, images, y, x, kernel, eps, images_grad if to_images else None, to_places)
     places = (off_y, sharp_y, off_x, sharp_x)
     off_y, sharp_y, off_x, sharp_x = found or (grad.new_zeros(t.shape if to_places else 0) for t in places)
     return images_grad.to(images.dtype), off_y, sharp_y, off_x, sharp_x
+
+
+def _zeros(shape: Sequence[int], dtype: torch.dtype) -> Tensor:
+    """Zeros that the system makes where they are touched; torch would write them all, and only windows matter."""
+    return torch.from_numpy(np.zeros(tuple(shape), np.float64 if dtype == torch.float64 else np.float32))
 
 
 def _outline(images: Tensor, near_y: Tensor, off_y: Tensor, _sharp: Tensor, near_x: Tensor, *_: Any) -> Tensor:
