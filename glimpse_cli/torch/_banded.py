@@ -120,7 +120,8 @@ def backward(  # noqa: PLR0917 - what `forward` took and gave, and what is wante
     for party in _parties(by, bx, C):
         G, ry, rx = len(party), _runs(by, party), _runs(bx, party)
         given = room.take("glimpses", len(rx.tiles), by.tiles.shape[1] * C, rx.tiles.shape[1])
-        padded = pad(grad.flatten(0, 1)[party.start : party.stop], (0, bx.tiles.shape[1] - w, 0, by.tiles.shape[1] - h))
+        part, spare = grad.flatten(0, 1)[party.start : party.stop], (bx.tiles.shape[1] - w, by.tiles.shape[1] - h)
+        padded = pad(part, (0, spare[0], 0, spare[1])) if any(spare) else part.contiguous()
         blocks = _by_block(given, G, C)
         blocks.copy_(padded.view(blocks.shape))
         given = given.transpose(1, 2)
