@@ -249,9 +249,7 @@ def _look(images: Tensor, combs: Combs, size: Pair, kernel: Kernel, several: boo
     require_padding(kernel.padding)
     y, x = _axes(combs, size, (images.shape[2], images.shape[3]), kernel, working_dtype(images.dtype))
     out = _pick(images, y, x) if kernel.method == "hard" else _weigh(images, y, x, kernel)
-    if images.dtype in PEAKS:
-        out = out / PEAKS[images.dtype]
-    out = out if images.dtype in PEAKS else out.to(images.dtype)
+    out = out / PEAKS[images.dtype] if images.dtype in PEAKS else out.to(images.dtype)
     return out if several else out.squeeze(1)
 
 
@@ -264,7 +262,11 @@ def _axes(combs: Combs, size: Pair, image_size: Pair, kernel: Kernel, dtype: tor
 
 
 def _weigh(images: Tensor, y: Axis, x: Axis, kernel: Kernel) -> Tensor:
-    """The glimpses by the form that is estimated to be faster: dense on a GPU and where little is multiplied."""
+    """The glimpses by the form that is estimated to be faster.
+
+    Dense on a GPU, where a band would make the host wait for the places, and where all of a glimpse is at most `SMALL`
+    multiply-adds: C h W (H + w). The estimate looks at sizes alone, so that whoever traces a call takes the same way.
+    """
     (_, C, H, W), h, w = images.shape, y.near.shape[-1], x.near.shape[-1]
     form = dense if images.device.type != "cpu" or C * h * W * (H + w) <= SMALL else banded_glimpses
     with whole_precision(images.device):
