@@ -16,11 +16,11 @@ from pathlib import Path
 import pytest
 
 from glimpse_cli import batch, items
-from glimpse_cli.batch import pool, worker
+from glimpse_cli.batch import pool, process
 from glimpse_cli.errors import GlimpseError, OutputError
 from test_batch import command, lines, picture, settings, tree
 
-START = worker.start
+START = process.start
 BOX = ("--box", "3,2,17.5,19", "--size", "7x5")
 
 
@@ -80,7 +80,7 @@ EVIL = {
 def test_a_decoder_that_misbehaves_costs_one_picture_and_is_named(photos, tmp_path, monkeypatch, capfd):
     for name in EVIL:
         picture(photos / f"{name}.png", 5)
-    monkeypatch.setattr(pool.worker, "start", evil_start)
+    monkeypatch.setattr(pool.process, "start", evil_start)
     summary = batch.run(settings(photos, tmp_path / "out", timeout=1.5))
     errors = {Path(e["image"]).stem: e for e in lines(tmp_path / "out" / "errors.jsonl")}
     assert set(errors) == set(EVIL) - {"floods"}
@@ -97,12 +97,12 @@ def test_a_decoder_that_misbehaves_costs_one_picture_and_is_named(photos, tmp_pa
     assert tree(tmp_path / "out") == tree(tmp_path / "calm")
 
 
-def stillborn(*arguments):  # noqa: ARG001 - as worker.start
+def stillborn(*arguments):  # noqa: ARG001 - as process.start
     os._exit(3)
 
 
 def test_workers_that_cannot_start_end_the_run_in_words(photos, tmp_path, monkeypatch):
-    monkeypatch.setattr(pool.worker, "start", stillborn)
+    monkeypatch.setattr(pool.process, "start", stillborn)
     with pytest.raises(GlimpseError, match="worker processes die"):
         batch.run(settings(photos, tmp_path / "out"))
 
@@ -112,12 +112,12 @@ def test_workers_that_cannot_start_end_the_run_in_words(photos, tmp_path, monkey
 SLOW = """
 import sys, time
 from pathlib import Path
-from glimpse_cli.batch import pool, worker
+from glimpse_cli.batch import pool, process
 sys.path.insert(0, {tests!r})
 from glimpse_cli.cli.app import app
 if __name__ == "__main__":  # the workers read this file too
     import test_batch_faults
-    pool.worker.start = test_batch_faults.slow_start
+    pool.process.start = test_batch_faults.slow_start
     app(["batch", *sys.argv[1:]], prog_name="glimpse")
 """
 

@@ -18,7 +18,8 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from glimpse_cli import images
-from glimpse_cli.batch.manifest import hash_of, whole
+from glimpse_cli.batch.landing import whole
+from glimpse_cli.batch.manifest import hash_of
 from glimpse_cli.batch.plan import METADATA, OWN, Settings
 from glimpse_cli.errors import OutputError
 from glimpse_cli.files import make_folder, read_bytes, shown, write_whole

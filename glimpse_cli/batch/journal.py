@@ -18,7 +18,7 @@ from typing import Any, BinaryIO
 
 from glimpse_cli.batch.plan import JOURNAL, OWN, Item
 from glimpse_cli.errors import OutputError, UsageError
-from glimpse_cli.files import TEMPORARY_PREFIX, TEMPORARY_SUFFIX, make_folder, shown
+from glimpse_cli.files import make_folder, shown
 
 try:
     import fcntl as _fcntl
@@ -223,15 +223,6 @@ def _remove_outputs(folder: Path, record: Mapping[str, Any]) -> None:
         if ".." not in Path(name).parts:  # a journal is a file that others may have written
             with suppress(OSError, ValueError):
                 (folder / name.lstrip("/")).unlink()
-
-
-def remove_temporaries(folder: str) -> None:
-    """What a killed run left half-written."""
-    for here, _, names in os.walk(folder):
-        for name in names:
-            if name.startswith(TEMPORARY_PREFIX) and name.endswith(TEMPORARY_SUFFIX):
-                with suppress(OSError):
-                    Path(here, name).unlink()
 
 
 def _cannot(path: Path, error: OSError) -> OutputError:

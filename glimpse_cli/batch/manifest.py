@@ -5,45 +5,19 @@ the same bytes as one that was not.
 """
 
 import json
-import os
-import secrets
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from glimpse_cli.batch.journal import Journal, line_of
+from glimpse_cli.batch.landing import whole
 from glimpse_cli.batch.plan import ERRORS, METADATA, RUN, Plan
-from glimpse_cli.errors import OutputError
-from glimpse_cli.files import TEMPORARY_PREFIX, TEMPORARY_SUFFIX, shown, write_whole
+from glimpse_cli.files import write_whole
 
 _CHUNK = 2**20
 
 Placed = Callable[[int, int, dict[str, Any]], dict[str, Any]]  # (place in the plan, among the done, row) -> row
-
-
-@contextmanager
-def whole(path: Path) -> Iterator[BinaryIO]:
-    """A file that is written piece by piece and is at ``path`` only when it is whole; as `files.write_whole`.
-
-    Raises:
-        OutputError: the disk is full, or the like; what was at ``path`` is untouched.
-    """
-    temporary = path.parent / f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}{TEMPORARY_SUFFIX}"
-    try:
-        try:
-            with temporary.open("xb") as file:
-                yield file
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
-        except BaseException:
-            with suppress(OSError):
-                temporary.unlink()
-            raise
-    except OSError as error:
-        raise OutputError(f"cannot write {shown(path)}", why=error.strerror) from error
 
 
 def write_tables(plan: Plan, journal: Journal, folder: Path, placed: Placed) -> None:

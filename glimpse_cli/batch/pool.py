@@ -20,7 +20,7 @@ from typing import Any, Generic, Self, TypeVar
 
 from pebble import ProcessExpired, ProcessPool
 
-from glimpse_cli.batch import worker
+from glimpse_cli.batch import process
 from glimpse_cli.errors import GlimpseError
 
 T = TypeVar("T")
@@ -54,13 +54,14 @@ class Pool:
     Args:
         jobs: processes.
         timeout: seconds that one task may take.
-        pixels: see `worker.start`.
+        pixels: see `process.start`.
     """
 
     def __init__(self, jobs: int, timeout: float, pixels: int) -> None:
         self.jobs, self.timeout, self.pixels = jobs, timeout, pixels
         self._pool: ProcessPool | None = None
         self._broken = 0
+        self.died = False  # some worker did, and may have left something half-written
 
     def __enter__(self) -> Self:
         return self
@@ -100,14 +101,16 @@ class Pool:
         chunk, error = flight.flying.pop(future), future.exception()
         if isinstance(error, BrokenProcessPool):
             flight.alone.extend(chunk)
-            flight.lost = True
+            flight.lost = self.died = True
             return
         flight.heard, self._broken = time.monotonic(), 0
         if error is None:
             seconds, results = future.result()
             flight.size = min(max(1, int(_CHUNK_SECONDS * len(chunk) / max(seconds, 1e-9))), _LARGEST_CHUNK)
             yield from zip(chunk, results, strict=True)
-        elif len(chunk) > 1:
+            return
+        self.died = True
+        if len(chunk) > 1:
             flight.alone.extend(chunk)  # one of them did it: each again, by itself
         else:
             yield chunk[0], self._blame(error)
@@ -141,7 +144,7 @@ class Pool:
             with _environment(_ENVIRONMENT), _deaf():
                 forkserver.ensure_running()
         here = os.getcwd()  # noqa: PTH109 - the server's may be another
-        return ProcessPool(self.jobs, initializer=worker.start, initargs=(self.pixels, here), context=context)
+        return ProcessPool(self.jobs, initializer=process.start, initargs=(self.pixels, here), context=context)
 
     def _alive(self, heard: float) -> bool:
         silent = time.monotonic() - heard > self.timeout + _GRACE

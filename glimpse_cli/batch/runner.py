@@ -16,11 +16,13 @@ from typing import Any
 from glimpse_cli import __version__, draw, images
 from glimpse_cli.banks import Floats
 from glimpse_cli.batch import gather, worker
-from glimpse_cli.batch.journal import Journal, locked, remove_temporaries
+from glimpse_cli.batch.journal import Journal, locked
+from glimpse_cli.batch.known import Errand, Ways
+from glimpse_cli.batch.landing import remove_temporaries
 from glimpse_cli.batch.manifest import Placed, done, metadata, write_run, write_tables
 from glimpse_cli.batch.plan import ERRORS, JOURNAL, METADATA, RUN, Failure, Plan, Settings, plan
 from glimpse_cli.batch.pool import Pool, TaskError
-from glimpse_cli.batch.worker import Begun, Errand, Outcome, Ways
+from glimpse_cli.batch.worker import Begun, Outcome
 from glimpse_cli.devices import Device, resolve
 from glimpse_cli.errors import GlimpseError, OutputError
 from glimpse_cli.files import shown, write_whole
@@ -140,7 +142,7 @@ class _Run:
         self.ways = Ways(str(gather.parts_of(settings)), settings.reading, settings.writing, settings.form)
         self.progress = Progress(made.rows, failed=len(made.failures))
         self.sealed = settings.form != "files" and gather.is_intact(settings, journal.sealed)
-        self.changed = self.crashed = False
+        self.changed = self.died = False
 
     def go(self) -> Progress:
         if self.journal.sealed and not self.sealed:
@@ -148,7 +150,7 @@ class _Run:
         self.watch(self.progress, self.plan.failures)
         if self.plan.items and not (self.settings.stop and self.plan.failures):
             self._work()
-        if self.crashed:
+        if self.died:
             remove_temporaries(self.settings.folder)
         self._finish()
         return self.progress
@@ -163,7 +165,8 @@ class _Run:
             for outcome in through(pool):
                 self._note(outcome)
                 if settings.stop and outcome.failures:
-                    return
+                    break
+            self.died = pool.died
 
     def _errands(self) -> Iterator[Errand]:
         for n, item in enumerate(self.plan.items):
@@ -192,7 +195,6 @@ class _Run:
                 over.append(self._blamed(errand, begun) if isinstance(begun, TaskError) else begun)
 
     def _blamed(self, errand: Errand, error: TaskError) -> Outcome:
-        self.crashed = True
         what = f"{shown(errand.item.image)}: {error.what}"
         return worker.failed(errand, TaskError(what, error.reason, why=error.why, hint=error.hint), self.ways)
 

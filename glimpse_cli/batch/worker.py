@@ -1,22 +1,14 @@
 """One picture in a worker process: is it done already, read it, compute, write, and the line that says so.
 
-Nothing here is shared with another picture, and doing a picture twice is harmless. `begin` and `finish` are apart so
-that a GPU in the parent can compute between them.
+Nothing here is shared with another picture but the wait for the disk, and doing a picture twice is harmless. `begin`
+and `finish` are apart so that a GPU in the parent can compute between them.
 """
 
 import json
-import os
-import resource
-import signal
-import sys
-import threading
-import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache
-from hashlib import blake2b
-from multiprocessing import connection, parent_process
 from pathlib import Path
 from typing import Any
 
@@ -26,51 +18,13 @@ from numpy.typing import NDArray
 from glimpse_cli import items
 from glimpse_cli.banks import Floats
 from glimpse_cli.batch.journal import line_of
-from glimpse_cli.batch.plan import Failure, Form, Item, Want, failures, mask_name, reason_of
-from glimpse_cli.errors import GlimpseError, InputError, OutputError, PictureError, Reason
-from glimpse_cli.files import MAX_BYTES, make_folder, read_bytes, shown, write_whole
+from glimpse_cli.batch.known import Errand, Ways, hash_of, record_of, stamp_of, wants_of, warned_in
+from glimpse_cli.batch.landing import Waiting, drop, land, write
+from glimpse_cli.batch.plan import Failure, Item, Want, failures, mask_name, reason_of
+from glimpse_cli.errors import GlimpseError, OutputError, PictureError, Reason
+from glimpse_cli.files import make_folder, read_bytes, shown
 from glimpse_cli.glimpse import contract
-from glimpse_cli.items import Loaded, Reading, Sight, Writing
-
-_SETTLED = 2_000_000_000  # ns: a file changed later than this before it was read may change again within one tick
-_PR_SET_PDEATHSIG = 1
-
-# What a worker may take: its libraries, a file, and a picture with the copies that are made of it.
-_BASE_MEMORY, _BYTES_A_PIXEL = 2**30, 32
-
-
-@dataclass(frozen=True, slots=True)
-class Ways:
-    """What is the same for every picture of a run.
-
-    Args:
-        folder: where names are relative to.
-        reading: how pictures are read.
-        writing: what is written.
-        form: a file a glimpse, or parts of what is put together later.
-    """
-
-    folder: str
-    reading: Reading
-    writing: Writing
-    form: Form
-
-
-@dataclass(frozen=True, slots=True)
-class Errand:
-    """A picture on its way to a worker.
-
-    Args:
-        n: its place in the plan.
-        item: what is wanted.
-        line: the journal's, of an earlier run.
-        sealed: its glimpses are in a stack or in shards that were found as they were left.
-    """
-
-    n: int
-    item: Item
-    line: bytes | None = None
-    sealed: bool = False
+from glimpse_cli.items import Loaded, Sight, Writing
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,54 +57,33 @@ class Begun:
     loaded: Loaded
 
 
-def start(pixels: int, here: str) -> None:
-    """Make a fresh process a worker: it dies with its parent, takes so much memory, and says nothing.
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A glimpse that is encoded and written, and has no name yet."""
 
-    Args:
-        pixels: the most that a picture or a glimpse may have.
-        here: the folder that names are relative to.
-    """
-    _die_with_parent()
-    os.chdir(here)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # a decoder that hangs in C would never hear of it otherwise
-    nowhere = os.open(os.devnull, os.O_RDWR)
-    for stream in (0, 1, 2):  # a decoder's chatter is neither data nor talk
-        os.dup2(nowhere, stream)
-    os.close(nowhere)
-    most = _BASE_MEMORY + MAX_BYTES + _BYTES_A_PIXEL * pixels
-    with suppress(ValueError, OSError):  # a limit below ours is there already
-        resource.setrlimit(resource.RLIMIT_AS, (most, resource.getrlimit(resource.RLIMIT_AS)[1]))
+    want: Want
+    row: dict[str, Any]
+    files: dict[str, str]
+    waiting: tuple[Waiting, ...]
 
 
-def _die_with_parent() -> None:
-    """A worker never outlives the run, even where the run is killed while a decoder hangs."""
-    if sys.platform == "linux":
-        import ctypes  # noqa: PLC0415 - for this alone
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A picture whose files wait to be flushed, together with those of others."""
 
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    parent = parent_process()
-    if parent is not None:
-        threading.Thread(target=_outlive, args=(parent.sentinel,), daemon=True).start()
-
-
-def _outlive(sentinel: int) -> None:
-    connection.wait([sentinel])
-    os._exit(1)
+    begun: Begun
+    parts: tuple[Part, ...]
+    wrong: tuple[Failure, ...]
 
 
 def do(errands: Sequence[Errand], ways: Ways) -> list[Outcome]:
     """Pictures, from beginning to end, on the CPU."""
-    return [_do(errand, ways) for errand in errands]
+    return _landed([_do(errand, ways) for errand in errands], ways)
 
 
-def _do(errand: Errand, ways: Ways) -> Outcome:
+def _do(errand: Errand, ways: Ways) -> Outcome | Finished:
     begun = begin(errand, ways)
-    if isinstance(begun, Outcome):
-        return begun
-    try:
-        return finish(begun, computed(begun.loaded), ways)
-    except MemoryError:
-        return failed(errand, _too_much(errand.item), ways)
+    return begun if isinstance(begun, Outcome) else finish(begun, computed(begun.loaded), ways)
 
 
 def computed(loaded: Loaded, run: items.Contract = contract) -> Iterator[Floats | GlimpseError]:
@@ -185,21 +118,21 @@ def _nothing(rows: range, columns: range) -> NDArray[Any]:
 
 def finish_all(begun: Sequence[tuple[Begun, Sequence[Floats | GlimpseError]]], ways: Ways) -> list[Outcome]:
     """Pictures whose glimpses were computed elsewhere."""
-    return [finish(one, glimpses, ways) for one, glimpses in begun]
+    return _landed([finish(one, glimpses, ways) for one, glimpses in begun], ways)
 
 
 def begin(errand: Errand, ways: Ways) -> Outcome | Begun:
     """Read a picture, unless it is done already."""
-    item, record = errand.item, _record(errand, ways)
+    item, record = errand.item, record_of(errand, ways)
     try:
-        stamp = _stamp(item.path)
+        stamp = stamp_of(item.path)
         if record and stamp and stamp == record["input"]["stamp"]:
-            return Outcome(errand.n, None, kept=len(item.wants), warned=_warned(record))
+            return Outcome(errand.n, None, kept=len(item.wants), warned=warned_in(record))
         data = read_bytes(item.path)
-        source = {"hash": _hash(data), "stamp": stamp}
+        source = {"hash": hash_of(data), "stamp": stamp}
         if record and source["hash"] == record["input"]["hash"]:
             line = line_of(record | {"input": source})
-            return Outcome(errand.n, line, kept=len(item.wants), warned=_warned(record))
+            return Outcome(errand.n, line, kept=len(item.wants), warned=warned_in(record))
         looks = [want.look for want in item.wants]
         loaded = items.load(data, item.image, looks, ways.reading, preview=ways.writing.mask == "png")
         return Begun(errand, source, loaded)
@@ -209,31 +142,52 @@ def begin(errand: Errand, ways: Ways) -> Outcome | Begun:
         return failed(errand, _too_much(item), ways)
 
 
-def finish(begun: Begun, glimpses: Iterable[Floats | GlimpseError], ways: Ways) -> Outcome:
-    """Encode and write the glimpses of a picture, and say what was done."""
-    errand, loaded = begun.errand, begun.loaded
-    rows: list[dict[str, Any]] = []
-    written: dict[str, str] = {}
+def finish(begun: Begun, glimpses: Iterable[Floats | GlimpseError], ways: Ways) -> Finished:
+    """Encode and write the glimpses of a picture."""
+    parts: list[Part] = []
     wrong: list[Failure] = []
-    for want, sight, glimpse in zip(errand.item.wants, loaded.sights, glimpses, strict=True):
+    for want, sight, glimpse in zip(begun.errand.item.wants, begun.loaded.sights, glimpses, strict=True):
         try:
             if isinstance(sight, GlimpseError) or isinstance(glimpse, GlimpseError):
                 raise sight if isinstance(sight, GlimpseError) else glimpse  # type: ignore[misc]
-            written |= _write(want, loaded, sight, glimpse, ways)
-            rows.append(_row(want, begun, (sight, glimpse), ways))
-        except GlimpseError as error:
-            where = want.row.where if want.row else None
-            wrong.append(Failure(errand.item.image, where, reason_of(error), error))
+            parts.append(_part(want, begun, (sight, glimpse), ways))
+        except (GlimpseError, MemoryError) as error:
+            wrong.append(_failure(begun, want, error))
+    return Finished(begun, tuple(parts), tuple(wrong))
+
+
+def _failure(begun: Begun, want: Want, error: GlimpseError | MemoryError) -> Failure:
+    told = _too_much(begun.errand.item) if isinstance(error, MemoryError) else error
+    return Failure(begun.errand.item.image, want.row.where if want.row else None, reason_of(told), told)
+
+
+def _landed(pictures: Sequence[Outcome | Finished], ways: Ways) -> list[Outcome]:
+    """Give the files of several pictures their names, with one wait for the disk."""
+    finished = [one for one in pictures if isinstance(one, Finished)]
+    lost = land([waiting for one in finished for part in one.parts for waiting in part.waiting])
+    return [one if isinstance(one, Outcome) else _outcome(one, lost, ways) for one in pictures]
+
+
+def _outcome(finished: Finished, lost: Mapping[Path, OutputError], ways: Ways) -> Outcome:
+    begun, errand = finished.begun, finished.begun.errand
+    wrong, good = list(finished.wrong), []
+    for part in finished.parts:
+        error = next((lost[waiting.path] for waiting in part.waiting if waiting.path in lost), None)
+        if error is None:
+            good.append(part)
+        else:
+            wrong.append(_failure(begun, part.want, error))
+    files = {name: found for part in good for name, found in part.files.items()}
     record = {
         "image": errand.item.image,
-        "wants": _wants(errand.item),
+        "wants": wants_of(errand.item),
         "input": begun.input,
-        "files": written,
-        "rows": rows,
+        "files": files,
+        "rows": [part.row for part in good],
         "errors": [failure.told() for failure in wrong],
     }
-    _clear(errand, ways, written)
-    return Outcome(errand.n, line_of(record), len(rows), warned=_warned(record), failures=tuple(wrong))
+    _clear(errand, ways, files)
+    return Outcome(errand.n, line_of(record), len(good), warned=warned_in(record), failures=tuple(wrong))
 
 
 def failed(errand: Errand, error: GlimpseError, ways: Ways) -> Outcome:
@@ -248,18 +202,24 @@ def _too_much(item: Item) -> PictureError:
     return PictureError(f"{shown(item.image)} is too large", Reason.TOO_LARGE, why="out of memory")
 
 
-def _write(want: Want, loaded: Loaded, sight: Sight, glimpse: Floats, ways: Ways) -> dict[str, str]:
-    """Put a glimpse, and its mask, where they belong; returns the hash of each by name."""
-    part = ways.form == "stack"
-    data = raw(glimpse, ways.writing) if part else items.encode(loaded, glimpse, ways.writing)
+def _part(want: Want, begun: Begun, seen: tuple[Sight, Floats], ways: Ways) -> Part:
+    """A glimpse, and its mask, under temporary names where they belong."""
+    loaded, (sight, glimpse) = begun.loaded, seen
+    data = raw(glimpse, ways.writing) if ways.form == "stack" else items.encode(loaded, glimpse, ways.writing)
     outputs = {want.name: data}
     mask = mask_name(want.name, ways.writing)
     if mask and ways.writing.mask:
         outputs[mask] = items.encode_mask(loaded, sight, ways.writing.mask)
     _make_folder(ways.folder, want.name.rpartition("/")[0])
-    for name, data in outputs.items():
-        write_whole(Path(ways.folder, name), data)
-    return {name: _hash(data) for name, data in outputs.items()}
+    waiting: list[Waiting] = []
+    try:
+        for name, content in outputs.items():
+            waiting.append(write(Path(ways.folder, name), content))
+    except OutputError:
+        drop(waiting)
+        raise
+    hashes = {name: hash_of(content) for name, content in outputs.items()}
+    return Part(want, _row(want, begun, seen, ways), hashes, tuple(waiting))
 
 
 def raw(glimpse: Floats, writing: Writing) -> bytes:
@@ -304,33 +264,6 @@ def _row(want: Want, begun: Begun, seen: tuple[Sight, Floats], ways: Ways) -> di
     return row | {f"{key}_" if key in row else key: value for key, value in extra.items()}
 
 
-# What is done already
-
-
-def _record(errand: Errand, ways: Ways) -> dict[str, Any] | None:
-    """The line of an earlier run, if it is about these wants and every output is as it was left."""
-    if errand.line is None:
-        return None
-    record: dict[str, Any] = json.loads(errand.line)
-    if record["errors"] or record["wants"] != _wants(errand.item):
-        return None
-    names = {name for want in errand.item.wants for name in (want.name, mask_name(want.name, ways.writing)) if name}
-    if names != set(record["files"]):
-        return None
-    return (
-        record
-        if errand.sealed or all(_intact(Path(ways.folder, name), found) for name, found in record["files"].items())
-        else None
-    )
-
-
-def _intact(path: Path, found: str) -> bool:
-    try:
-        return not path.is_symlink() and _hash(read_bytes(path, sys.maxsize)) == found
-    except InputError:
-        return False
-
-
 def _clear(errand: Errand, ways: Ways, written: Collection[str] = ()) -> None:
     """Take away what an earlier run wrote for a picture that is now another, or none."""
     before = json.loads(errand.line).get("files", ()) if errand.line else ()
@@ -339,27 +272,3 @@ def _clear(errand: Errand, ways: Ways, written: Collection[str] = ()) -> None:
         if ".." not in Path(name).parts:
             with suppress(OSError, ValueError):
                 Path(ways.folder, name).unlink()
-
-
-def _wants(item: Item) -> str:
-    return _hash("\n".join(map(repr, item.wants)).encode("utf-8", "backslashreplace"))
-
-
-def _stamp(path: str) -> list[int] | None:
-    """What tells that a file is the same without reading it; nothing where it changed a moment ago.
-
-    The time of the last change of the inode is in it, which nobody can set.
-    """
-    with suppress(OSError, ValueError):  # read_bytes will say why
-        found = Path(path).stat()
-        if time.time_ns() - max(found.st_ctime_ns, found.st_mtime_ns) > _SETTLED:
-            return [found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns]
-    return None
-
-
-def _warned(record: Mapping[str, Any]) -> int:
-    return sum(bool(row["warnings"]) for row in record["rows"])
-
-
-def _hash(data: bytes) -> str:
-    return blake2b(data, digest_size=16).hexdigest()

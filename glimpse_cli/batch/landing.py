@@ -1,0 +1,123 @@
+"""Files that appear whole or not at all: many at a time, or one piece by piece.
+
+`files.write_whole` waits for the disk once a file. Where files come in numbers, the waiting is shared: all are written
+under temporary names, then flushed, which the disk does for all of them in nearly the time of one, then renamed.
+"""
+
+import os
+import secrets
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from glimpse_cli.errors import OutputError
+from glimpse_cli.files import TEMPORARY_PREFIX, TEMPORARY_SUFFIX, shown
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A file that is written and has no name yet."""
+
+    temporary: Path
+    path: Path
+
+
+def write(path: Path, data: bytes) -> Waiting:
+    """Write a file under a temporary name beside the one it will have.
+
+    Raises:
+        OutputError: the disk is full, or the like.
+    """
+    waiting = Waiting(_beside(path), path)
+    try:
+        waiting.temporary.write_bytes(data)
+    except OSError as error:
+        drop([waiting])
+        raise _cannot(path, error) from error
+    return waiting
+
+
+def drop(some: Iterable[Waiting]) -> None:
+    """Take temporary files away again."""
+    for waiting in some:
+        with suppress(OSError):
+            waiting.temporary.unlink()
+
+
+def land(some: Sequence[Waiting]) -> dict[Path, OutputError]:
+    """Flush files to the disk and give them their names; returns what kept those that failed from it."""
+    failed: dict[Path, OutputError] = {}
+    flushed = [waiting for waiting in some if _tried(_flush, waiting, failed)]
+    named = [waiting for waiting in flushed if _tried(_name, waiting, failed)]
+    for folder in {waiting.path.parent for waiting in named}:
+        with suppress(OSError):  # some network file systems cannot flush a folder
+            _flush_path(folder)
+    return failed
+
+
+def _tried(step: Callable[[Waiting], None], waiting: Waiting, failed: dict[Path, OutputError]) -> bool:
+    try:
+        step(waiting)
+    except OSError as error:
+        failed[waiting.path] = _cannot(waiting.path, error)
+        drop([waiting])
+        return False
+    return True
+
+
+@contextmanager
+def whole(path: Path) -> Iterator[BinaryIO]:
+    """A file that is written piece by piece and is at ``path`` only when all of it is on the disk.
+
+    Raises:
+        OutputError: the disk is full, or the like; what was at ``path`` is untouched.
+    """
+    temporary = _beside(path)
+    try:
+        try:
+            with temporary.open("xb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        except BaseException:  # an interruption as well: nothing may stay behind
+            with suppress(OSError):
+                temporary.unlink()
+            raise
+    except OSError as error:
+        raise _cannot(path, error) from error
+
+
+def remove_temporaries(folder: str) -> None:
+    """What a run that was killed left half-written."""
+    for here, _, names in os.walk(folder):
+        for name in names:
+            if name.startswith(TEMPORARY_PREFIX) and name.endswith(TEMPORARY_SUFFIX):
+                with suppress(OSError):
+                    Path(here, name).unlink()
+
+
+def _beside(path: Path) -> Path:
+    return path.parent / f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}{TEMPORARY_SUFFIX}"
+
+
+def _flush(waiting: Waiting) -> None:
+    _flush_path(waiting.temporary)
+
+
+def _flush_path(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _name(waiting: Waiting) -> None:
+    waiting.temporary.replace(waiting.path)
+
+
+def _cannot(path: Path, error: OSError) -> OutputError:
+    return OutputError(f"cannot write {shown(path)}", why=error.strerror)
