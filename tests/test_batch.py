@@ -10,12 +10,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from PIL import Image
+from typer.testing import CliRunner
 
-from glimpse_cli import batch, tables
+from glimpse_cli import batch, glimpse, tables
+from glimpse_cli.batch import runner
 from glimpse_cli.batch.plan import METADATA
 from glimpse_cli.batch.plan import plan as planned
 from glimpse_cli.batch.pool import Pool
+from glimpse_cli.cli.app import app
 from glimpse_cli.combs import Box
+from glimpse_cli.devices import Device
 from glimpse_cli.errors import InputError, OutputError, UsageError
 from glimpse_cli.glimpse import Spec, extract
 from glimpse_cli.items import Writing
@@ -421,6 +425,10 @@ def test_a_second_run_is_refused_and_told_of_the_first(photos, tmp_path):
 # The command
 
 
+def typed(*arguments):
+    return CliRunner().invoke(app, ["batch", *map(str, arguments)])
+
+
 def command(*arguments, **options):
     return subprocess.run(
         [sys.executable, "-m", "glimpse_cli", "batch", *map(str, arguments)],
@@ -471,9 +479,10 @@ def test_rows_come_from_stdin_and_a_dry_run_touches_nothing(photos, tmp_path):
         (["-o", "out", "--box", "1,2,3,4", "--contact-sheet", "s.xyz"], "--contact-sheet"),
     ],
 )
-def test_a_wrong_command_line_is_told_before_anything_starts(arguments, says, photos, tmp_path):
-    done = command(photos, *arguments, cwd=tmp_path)
-    assert done.returncode == 2
+def test_a_wrong_command_line_is_told_before_anything_starts(arguments, says, photos, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    done = typed(photos, *arguments)
+    assert done.exit_code == 2
     assert says in done.stderr
     assert len(done.stderr.splitlines()) <= 3
     assert not (tmp_path / "out").exists()
@@ -488,6 +497,24 @@ def test_the_cpu_path_loads_no_torch(photos, tmp_path):
     arguments = [str(photos), "-o", str(tmp_path / "out"), "--box", "1,2,13,14", "-q"]
     done = subprocess.run([sys.executable, "-c", script, *arguments], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
+
+
+def test_another_device_computes_between_the_workers_and_gives_the_same_bytes(photos, tmp_path, monkeypatch):
+    (photos / "bad.png").write_text("words")
+    seen = []
+
+    def contract(window, by, bx):
+        seen.append(window.shape)
+        return glimpse.contract(window, by, bx)
+
+    with_masks = settings(photos, tmp_path / "cpu", writing=Writing("png", mask="png"))
+    assert batch.run(with_masks).exit_code == 3
+    monkeypatch.setattr(runner, "resolve", lambda _: Device("cuda:1", contract))
+    on_device = replace(with_masks, folder=str(tmp_path / "cuda"))
+    summary = batch.run(on_device)
+    assert (summary.done, summary.failed, len(seen)) == (4, 1, 4)
+    assert tree(tmp_path / "cuda") == tree(tmp_path / "cpu")
+    assert (batch.run(on_device).skipped, len(seen)) == (4, 4)
 
 
 def test_a_pool_gives_every_task_its_own_result():
