@@ -151,7 +151,21 @@ def test_nothing_to_do_is_an_error_and_a_missing_source_among_others_a_failure(p
     assert (len(planned(both).items), len(planned(both).failures)) == (4, 1)
 
 
-@pytest.mark.parametrize("image", ["/etc/passwd", "../a.png", "sub/../../a.png", "a\0.png", ".", ".."])
+def test_a_tree_deeper_than_python_recurses_is_walked(tmp_path):
+    deep = tmp_path / "deep"
+    deep.mkdir()
+    here = os.getcwd()  # noqa: PTH109 - to come back: the path is too long to be made at once
+    os.chdir(deep)
+    for _ in range(1300):
+        os.mkdir("d")  # noqa: PTH102 - likewise
+        os.chdir("d")
+    Image.fromarray(pixels(1)).save("a.png")
+    os.chdir(here)
+    assert names(planned(settings(deep, tmp_path / "out"))) == ["d/" * 1300 + "a.png"]
+    subprocess.run(["rm", "-rf", str(deep)], check=True)  # Python would recurse
+
+
+@pytest.mark.parametrize("image", ["/etc/passwd", "\ud800.png", "../a.png", "sub/../../a.png", "a\0.png", ".", ".."])
 def test_a_row_that_leaves_the_source_is_a_failed_row(image, photos, tmp_path):
     text = "\n".join(json.dumps({"image": name, "x": 1, "y": 2, "w": 3, "h": 4}) for name in (image, "a.png"))
     made = planned(of_table(photos, tmp_path / "out", text, ".jsonl"))
@@ -196,7 +210,7 @@ def test_a_table_gives_each_its_place_and_its_other_columns_travel(photos, tmp_p
     summary = batch.run(of_table(photos, out, text))
     assert (summary.rows, summary.done, summary.failed, summary.exit_code) == (5, 3, 2, 3)
     rows = lines(out / METADATA)
-    assert [(r["file_name"], r["image"], r["row"], r["label"], r["file_name_"]) for r in rows] == [
+    assert [(r["file_name"], r["source"], r["row"], r["label"], r["file_name_"]) for r in rows] == [
         ("a.1.png", "a.png", 1, "cat", "mine"),
         ("a.5.png", "a.png", 5, "cat", ""),
         ("b.png", "b.png", 4, "dog", ""),

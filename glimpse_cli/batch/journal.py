@@ -5,6 +5,7 @@ last line that was cut short counts for nothing. Lines are believed only as far 
 out: they carry the hashes of the input and of every output (see `worker`).
 """
 
+import fcntl
 import json
 import os
 import socket
@@ -13,19 +14,11 @@ from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from types import ModuleType
 from typing import Any, BinaryIO
 
 from glimpse_cli.batch.plan import JOURNAL, OWN, Item
 from glimpse_cli.errors import OutputError, UsageError
 from glimpse_cli.files import make_folder, shown
-
-try:
-    import fcntl as _fcntl
-
-    fcntl: ModuleType | None = _fcntl
-except ImportError:  # Windows: runs there are told apart by nobody
-    fcntl = None
 
 _NOTHING = -1
 
@@ -59,16 +52,16 @@ def locked(folder: str) -> Iterator[None]:
 
 
 def _take(lock: BinaryIO, folder: str) -> None:
-    if fcntl is None:
-        return
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
+    except BlockingIOError as error:
         lock.seek(0)
         holder = lock.read(200).decode("utf-8", "replace") or "just begun"
         raise UsageError(
             f"{shown(folder)} is in use by another run: {shown(holder)}", hint="wait for it, or another -o"
         ) from error
+    except OSError:  # a network disk that keeps no locks
+        return
     with suppress(OSError):  # a full disk: the lock holds without its words
         lock.truncate(0)
         began = time.strftime("%Y-%m-%d %H:%M:%S")

@@ -186,7 +186,7 @@ def reason_of(error: GlimpseError) -> str:
     reason = getattr(error, "reason", None)
     if reason:
         return str(reason)
-    kinds = ((InputError, "cannot be read"), (OutputError, "cannot be written"), (UsageError, "wrong row"))
+    kinds = ((InputError, "cannot be read"), (OutputError, "cannot be written"), (UsageError, "wrong place"))
     return next((reason for kind, reason in kinds if isinstance(error, kind)), "failed")
 
 
@@ -220,34 +220,57 @@ def _pictures(settings: Settings, made: Plan) -> Iterator[tuple[str, str]]:
 
 
 def _walk(source: str, folder: str, made: Plan) -> Iterator[str]:
+    """Names below a source: a folder's pictures in order, then its folders', however deep they lie."""
     top, own = os.path.realpath(source), os.path.realpath(folder)
     if top == own:
         raise UsageError(f"{shown(source)} is the folder that is read and the one that is written", hint="another -o")
-
-    def fail(error: OSError) -> None:
-        image = os.path.relpath(os.fsdecode(error.filename), top)
-        why = InputError(f"cannot read the folder {shown(image)}", why=error.strerror)
-        made.failures.append(Failure(image, None, reason_of(why), why))
-
-    for here, folders, files in os.walk(top, onerror=fail):
-        hidden = [name for name in folders if name.startswith(".")]
-        links = [name for name in folders if name[0] != "." and os.path.islink(os.path.join(here, name))]  # noqa: PTH114, PTH118 - strings
-        _count(made, "hidden", len(hidden))
-        _count(made, "links to folders", len(links))  # not followed: they may lead out, or round in a circle
-        out = {*hidden, *links}
-        folders[:] = sorted(name for name in folders if name not in out and os.path.join(here, name) != own)  # noqa: PTH118 - strings
-        for name in sorted(files):
-            if name.startswith("."):
-                _count(made, "hidden", 1)
-            elif os.path.splitext(name)[1].lower() not in SUFFIXES:  # noqa: PTH122 - strings
-                _count(made, "not images", 1)
-            else:
-                yield os.path.relpath(os.path.join(here, name), top) if here != top else name  # noqa: PTH118 - strings
+    ahead = [""]
+    while ahead:
+        below = ahead.pop()
+        try:
+            with os.scandir(os.path.join(top, below)) as entries:  # noqa: PTH118 - strings
+                found = [(entry.name, _is_folder(entry), entry) for entry in entries]
+        except OSError as error:
+            why = InputError(f"cannot read the folder {shown(below or source)}", why=error.strerror)
+            made.failures.append(Failure(below or source, None, reason_of(why), why))
+            continue
+        found.sort(reverse=True)
+        ahead += [
+            f"{below}{name}{os.sep}" for name, is_folder, entry in found if is_folder and _is_open(entry, own, made)
+        ]
+        yield from (below + name for name, is_folder, _ in reversed(found) if not is_folder and _is_picture(name, made))
 
 
-def _count(made: Plan, why: str, more: int) -> None:
-    if more:
-        made.passed_over[why] = made.passed_over.get(why, 0) + more
+def _is_open(entry: "os.DirEntry[str]", own: str, made: Plan) -> bool:
+    """Whether a folder is looked into."""
+    if entry.path == own:
+        return False
+    if entry.name.startswith("."):
+        return _passed_over(made, "hidden")
+    if entry.is_symlink():  # it may lead out, or round in a circle
+        return _passed_over(made, "links to folders")
+    return True
+
+
+def _is_picture(name: str, made: Plan) -> bool:
+    """Whether a file is to be tried: by its suffix, whatever it is."""
+    if name.startswith("."):
+        return _passed_over(made, "hidden")
+    if os.path.splitext(name)[1].lower() not in SUFFIXES:  # noqa: PTH122 - strings
+        return _passed_over(made, "not images")
+    return True
+
+
+def _is_folder(entry: "os.DirEntry[str]") -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself: tried like a file, and refused in words
+        return False
+
+
+def _passed_over(made: Plan, why: str) -> Literal[False]:
+    made.passed_over[why] = made.passed_over.get(why, 0) + 1
+    return False
 
 
 def _passed(counts: dict[str, int]) -> str | None:
@@ -265,7 +288,7 @@ def _wanted_by_row(settings: Settings, made: Plan) -> Iterator[Item]:
             made.failures.append(Failure(row.image, row.where, "wrong row", row.error))
             continue
         image = os.path.normpath(row.image)
-        if os.path.isabs(image) or image.split(os.sep, 1)[0] == os.pardir or "\0" in image or image == os.curdir:  # noqa: PTH117 - strings
+        if not _is_inside(image):
             error = UsageError(f"{row.where}, column image: {row.image!a} is not a file inside the source folder")
             made.failures.append(Failure(row.image, row.where, "wrong row", error))
         else:
@@ -277,6 +300,16 @@ def _wanted_by_row(settings: Settings, made: Plan) -> Iterator[Item]:
         yield Item(
             settings.base, image, tuple(Want(name, row.look, row) for name, row in zip(names, rows, strict=True))
         )
+
+
+def _is_inside(image: str) -> bool:
+    """Whether a normalised name is one of a file below the source."""
+    try:
+        os.fsencode(image)
+    except UnicodeEncodeError:  # half a character of JSON, which no file name has
+        return False
+    leaves = os.path.isabs(image) or image.split(os.sep, 1)[0] == os.pardir  # noqa: PTH117 - strings
+    return not leaves and "\0" not in image and image != os.curdir
 
 
 def _slashed(name: str) -> str:

@@ -199,8 +199,7 @@ class _Run:
         return worker.failed(errand, TaskError(what, error.reason, why=error.why, hint=error.hint), self.ways)
 
     def _note(self, outcome: Outcome) -> None:
-        before = self.journal.line(outcome.n)
-        if outcome.line not in (None, before) and not (outcome.kept and self.sealed):
+        if outcome.line is not None and not (outcome.kept and self.sealed) and self._is_news(outcome):
             self.journal.append(outcome.n, outcome.line)
             self.changed = self.changed or not outcome.kept
         self.changed = self.changed or bool(outcome.done)
@@ -210,6 +209,9 @@ class _Run:
         progress.failed += len(outcome.failures)
         progress.warned += outcome.warned
         self.watch(progress, outcome.failures)
+
+    def _is_news(self, outcome: Outcome) -> bool:
+        return outcome.line != self.journal.line(outcome.n)
 
     def _finish(self) -> None:
         """Write what stands beside the glimpses, and put together what is to be one."""

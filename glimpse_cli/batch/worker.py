@@ -252,7 +252,8 @@ def _make_folder(folder: str, below: str) -> None:
 def _row(want: Want, begun: Begun, seen: tuple[Sight, Floats], ways: Ways) -> dict[str, Any]:
     """As it stands in ``metadata.jsonl``; the table's own columns come last."""
     loaded, (sight, glimpse) = begun.loaded, seen
-    row: dict[str, Any] = {"file_name": want.name, "image": begun.errand.item.image}
+    # not "image": that is what imagefolder calls the picture of file_name
+    row: dict[str, Any] = {"file_name": want.name, "source": begun.errand.item.image}
     if want.row is not None:
         row |= {"id": want.row.id, "row": want.row.number}
     row |= items.report(loaded, sight)

@@ -131,6 +131,8 @@ def batch(
 
     The same command again does only what is missing, changed or failed.
     """
+    if os.name == "nt":
+        raise UsageError("batch needs Linux or macOS: its workers and its lock are POSIX", hint="WSL, or glimpse crop")
     settings = _settings(sources or [], place, how, out, read)
     if out.dry_run:
         _show_plan(settings, out)
