@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import islice
 from multiprocessing import active_children, forkserver, get_all_start_methods, get_context
 from threading import Thread
@@ -37,6 +38,7 @@ _PRELOAD = [
     "glimpse_cli.batch.worker",
     *(f"PIL.{name}ImagePlugin" for name in ("Jpeg", "Png", "WebP", "Tiff", "Bmp", "Gif", "Ppm")),
 ]
+_SIGNALS = {known.value: known.name for known in signal.Signals}
 _ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1", "PILLOW_BLOCKS_MAX": "8"}  # see __main__
 
 
@@ -87,8 +89,8 @@ class Pool:
         """
         flight = _Flight(iter(tasks))
         while True:
-            while len(flight.flying) < 2 * self.jobs and (chunk := flight.next()):
-                flight.flying[self._send(function, chunk, args)] = chunk
+            while len(flight.flying) < 2 * self.jobs and (chunk := flight.next()).tasks:
+                flight.flying[self._send(function, chunk.tasks, args)] = chunk
             if not flight.flying:
                 return
             finished, _ = wait(flight.flying, _TICK, FIRST_COMPLETED)
@@ -100,27 +102,27 @@ class Pool:
     def _results(self, future: "Future[tuple[float, list[R]]]", flight: "_Flight[T]") -> Iterator[tuple[T, Any]]:
         chunk, error = flight.flying.pop(future), future.exception()
         if isinstance(error, BrokenProcessPool):
-            flight.alone.extend(chunk)
+            flight.alone.extend(chunk.tasks)
             flight.lost = self.died = True
             return
         flight.heard, self._broken = time.monotonic(), 0
         if error is None:
             seconds, results = future.result()
-            flight.size = min(max(1, int(_CHUNK_SECONDS * len(chunk) / max(seconds, 1e-9))), _LARGEST_CHUNK)
-            yield from zip(chunk, results, strict=True)
+            flight.size = min(max(1, int(_CHUNK_SECONDS * len(results) / max(seconds, 1e-9))), _LARGEST_CHUNK)
+            yield from zip(chunk.tasks, results, strict=True)
             return
         self.died = True
-        if len(chunk) > 1:
-            flight.alone.extend(chunk)  # one of them did it: each again, by itself
+        if len(chunk.tasks) > 1 or (isinstance(error, ProcessExpired) and not chunk.again):
+            flight.alone.extend(chunk.tasks)  # one of them did it, or a system short of memory: each again, by itself
         else:
-            yield chunk[0], self._blame(error)
+            yield chunk.tasks[0], self._blame(error)
 
     def _blame(self, error: BaseException) -> TaskError:
         if isinstance(error, TimeoutError):
             return TaskError(f"took longer than {self.timeout:g} s", "timed out", hint="--timeout allows more")
         if isinstance(error, ProcessExpired):
             code = error.exitcode
-            how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+            how = f"signal {_SIGNALS.get(-code, -code)}" if code < 0 else f"exit code {code}"
             return TaskError("the decoder crashed", "crashed", why=how)
         return TaskError(f"a bug: {type(error).__name__}: {error}", "bug")  # the run goes on; its text says where
 
@@ -157,7 +159,7 @@ class Pool:
         if self._broken == _TRIES:
             raise GlimpseError("worker processes die before they do anything", hint="--jobs 1, or more memory")
         for chunk in flight.flying.values():
-            flight.alone.extend(chunk)
+            flight.alone.extend(chunk.tasks)
         flight.flying.clear()
         flight.lost, flight.heard = False, time.monotonic()
 
@@ -182,13 +184,21 @@ class _Flight(Generic[T]):
     def __init__(self, source: Iterator[T]) -> None:
         self.source = source
         self.alone: deque[T] = deque()
-        self.flying: dict[Future[Any], list[T]] = {}
+        self.flying: dict[Future[Any], _Chunk[T]] = {}
         self.size = 1
         self.lost = False
         self.heard = time.monotonic()
 
-    def next(self) -> list[T]:
-        return [self.alone.popleft()] if self.alone else list(islice(self.source, self.size))
+    def next(self) -> "_Chunk[T]":
+        if self.alone:
+            return _Chunk([self.alone.popleft()], again=True)
+        return _Chunk(list(islice(self.source, self.size)))
+
+
+@dataclass(frozen=True, slots=True)
+class _Chunk(Generic[T]):
+    tasks: list[T]
+    again: bool = False
 
 
 def _timed(function: Callable[..., list[R]], chunk: list[T], args: tuple[Any, ...]) -> tuple[float, list[R]]:
