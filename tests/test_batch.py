@@ -155,14 +155,17 @@ def test_a_tree_deeper_than_python_recurses_is_walked(tmp_path):
     deep = tmp_path / "deep"
     deep.mkdir()
     here = os.getcwd()  # noqa: PTH109 - to come back: the path is too long to be made at once
-    os.chdir(deep)
-    for _ in range(1300):
-        os.mkdir("d")  # noqa: PTH102 - likewise
-        os.chdir("d")
-    Image.fromarray(pixels(1)).save("a.png")
-    os.chdir(here)
-    assert names(planned(settings(deep, tmp_path / "out"))) == ["d/" * 1300 + "a.png"]
-    subprocess.run(["rm", "-rf", str(deep)], check=True)  # Python would recurse
+    try:
+        os.chdir(deep)
+        for _ in range(1300):
+            os.mkdir("d")  # noqa: PTH102 - likewise
+            os.chdir("d")
+        Image.fromarray(pixels(1)).save("a.png")
+        os.chdir(here)
+        assert names(planned(settings(deep, tmp_path / "out"))) == ["d/" * 1300 + "a.png"]
+    finally:
+        os.chdir(here)
+        subprocess.run(["rm", "-rf", str(deep)], check=True)  # Python would recurse
 
 
 @pytest.mark.parametrize("image", ["/etc/passwd", "\ud800.png", "../a.png", "sub/../../a.png", "a\0.png", ".", ".."])
