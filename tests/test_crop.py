@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -315,6 +316,27 @@ def test_warnings_go_to_stderr_and_quiet_silences_them():
     quiet = run(*args, "--force", "--quiet")
     assert (quiet.stdout, quiet.stderr) == ("", "")
     assert "stn on cpu" in run(*args, "--force", "--verbose").stderr
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+@pytest.mark.parametrize("args", [["-o", "-"], ["--json", "--dry-run"]])
+def test_a_full_disk_behind_stdout_is_one_error(args):
+    with Path("/dev/full").open("w", encoding="utf-8") as full:
+        command = [sys.executable, "-m", "glimpse_cli", "crop", "photo.png", *BOX, *args]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.splitlines() == ["error: cannot write the output", "why: No space left on device"]
+
+
+def test_an_interrupt_is_one_line_and_130():
+    for number in range(300):
+        os.link("photo.png", f"{number}.png")
+    command = [sys.executable, "-m", "glimpse_cli", "crop", *(f"{number}.png" for number in range(300)), *BOX]
+    process = subprocess.Popen([*command, "-o", "out/"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process.stdout.readline()  # it is under way
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=20)
+    assert (process.returncode, said.splitlines()) == (130, ["interrupted"])
 
 
 def test_debug_shows_the_traceback_too():

@@ -18,7 +18,7 @@ import typer.main
 
 from glimpse_cli import __version__
 from glimpse_cli.cli import talk
-from glimpse_cli.errors import GlimpseError, UsageError
+from glimpse_cli.errors import GlimpseError, OutputError, UsageError
 
 COMMANDS = ("crop", "batch", "compare")  # a module each, which registers itself with `command`
 INTERRUPTED = 130
@@ -95,6 +95,9 @@ def _errors_explained(debug: Callable[[], bool]) -> Iterator[None]:
         raise typer.Exit(INTERRUPTED) from error
     except (typer.Exit, typer.Abort, BrokenPipeError):
         raise
+    except OSError as error:  # files are mapped where they are used: what is left is stdout
+        talk.explain(OutputError("cannot write the output", why=error.strerror), trace=debug())
+        raise typer.Exit(OutputError.exit_code) from error
     except Exception as error:  # a bug of ours; the command line promises words, not a traceback
         if debug():
             raise
