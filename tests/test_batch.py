@@ -183,6 +183,8 @@ def test_rows_of_one_picture_share_its_item_and_are_named_by_id_or_number(photos
         ("a.png", ["a.1.png", "a.eye.png", "a.4.png"]),
         ("b.png", ["b.png"]),
     ]
+    made = planned(of_table(photos, tmp_path / "out", "image,x0,y0,x1,y1\na.png,1,2,9,9\na.png,1,2,9,x\n"))
+    assert names(made) == ["a.1.png"]
     with pytest.raises(UsageError, match=r"two rows of a\.png want the name a\.7\.png"):
         planned(of_table(photos, tmp_path / "out", "image,x0,y0,x1,y1,id\n" + "a.png,1,2,9,9,7\n" * 2))
 
@@ -404,7 +406,7 @@ def test_other_settings_are_refused_until_force_starts_anew(photos, tmp_path):
     out = tmp_path / "out"
     batch.run(settings(photos, out))
     other = settings(photos, out, look=replace(LOOK, size=(7, 5)), writing=Writing("jpg"))
-    with pytest.raises(UsageError, match=r"other settings: size was \[5, 7\], and now is \[7, 5\]"):
+    with pytest.raises(UsageError, match='other settings: size was "7x5", and now is "5x7"'):
         batch.run(other)
     assert batch.run(replace(other, force=True)).done == 4
     assert batch.run(settings(photos, tmp_path / "fresh", look=other.look, writing=other.writing)).done == 4

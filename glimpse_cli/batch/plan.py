@@ -282,24 +282,28 @@ def _passed(counts: dict[str, int]) -> str | None:
 
 def _wanted_by_row(settings: Settings, made: Plan) -> Iterator[Item]:
     """Rows of one picture share its item, in the place of the first."""
-    pictures: dict[str, list[Row]] = {}
+    pictures: dict[str, list[Row | BadRow]] = {}
     for row in settings.rows or ():
+        image = os.path.normpath(row.image) if row.image else ""
         if isinstance(row, BadRow):
             made.failures.append(Failure(row.image, row.where, "wrong row", row.error))
-            continue
-        image = os.path.normpath(row.image)
-        if not _is_inside(image):
+        elif not _is_inside(image):
             error = UsageError(f"{row.where}, column image: {row.image!a} is not a file inside the source folder")
             made.failures.append(Failure(row.image, row.where, "wrong row", error))
-        else:
-            pictures.setdefault(image, []).append(row)
-    ending = settings.writing.format
+        pictures.setdefault(image, []).append(row)
     for image, rows in pictures.items():
-        stem = posixpath.splitext(_slashed(image))[0]
-        names = [f"{stem}.{row.id or row.number}.{ending}" for row in rows] if len(rows) > 1 else [f"{stem}.{ending}"]
-        yield Item(
-            settings.base, image, tuple(Want(name, row.look, row) for name, row in zip(names, rows, strict=True))
-        )
+        good = [row for row in rows if isinstance(row, Row)]
+        if good and _is_inside(image):
+            names = _names(image, rows, settings.writing.format)
+            yield Item(settings.base, image, tuple(Want(names[row.number], row.look, row) for row in good))
+
+
+def _names(image: str, rows: Sequence[Row | BadRow], ending: str) -> dict[int, str]:
+    """Names by row number: a row that is wrong today may be right tomorrow, and moves no other then."""
+    stem = posixpath.splitext(_slashed(image))[0]
+    if len(rows) == 1:
+        return {rows[0].number: f"{stem}.{ending}"}
+    return {row.number: f"{stem}.{(isinstance(row, Row) and row.id) or row.number}.{ending}" for row in rows}
 
 
 def _is_inside(image: str) -> bool:

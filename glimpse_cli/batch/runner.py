@@ -130,6 +130,8 @@ def fingerprint(settings: Settings) -> dict[str, Any]:
         "shards": settings.shards,
         "device": settings.device.partition(":")[0],
     }
+    if how:
+        document["size"] = "{1}x{0}".format(*how.size)  # as it is typed
     same: dict[str, Any] = json.loads(json.dumps(document))  # as it comes back from the journal
     return same
 
