@@ -5,9 +5,11 @@ Verbs: `read`, `parse`.
 """
 
 import csv
+import gc
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib import import_module
 from io import StringIO
@@ -144,12 +146,25 @@ def parse(data: bytes, name: str, suffix: str, defaults: Defaults) -> list[Row |
     Raises:
         UsageError: the table as a whole is broken.
     """
-    columns, records = _FORMS[suffix](data, name)
-    spelling = _spelling(columns, name)
-    rows = [_row(record, number, name, spelling, defaults) for number, record in enumerate(records, 1)]
+    with _uncollected():
+        columns, records = _FORMS[suffix](data, name)
+        spelling = _spelling(columns, name)
+        rows = [_row(record, number, name, spelling, defaults) for number, record in enumerate(records, 1)]
     if not rows:
         raise UsageError(f"{name} has no rows")
     return rows
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Rows hold no cycles: looking for some among a hundred thousand takes a fifth of the time."""
+    before = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if before:
+            gc.enable()
 
 
 # Forms: bytes -> the columns there are, and a record a row.
