@@ -179,9 +179,7 @@ def test_the_backward_holds_no_image_for_each_glimpse():
     p = torch.linspace(10, 500, 60, dtype=torch.float64).view(1, 20, 3)[..., :1] + torch.arange(32.0)
     axes = [_axes.gaussian_axis(p, torch.full((1, 20), 0.6).double(), N, torch.float32) for N in (600, 700)]
     with Largest() as largest:
-        _banded.backward(
-            torch.ones(1, 20, 3, 32, 32), images, *axes, "gaussian", (0.0, 0.0), torch.zeros_like(images), True
-        )
+        _banded.backward(torch.ones(1, 20, 3, 32, 32), images, *axes, "gaussian", 0.0, torch.zeros_like(images), True)
     assert largest.numbers == images.numel()  # the gradient of the one image, and nothing larger
 
 

@@ -1,6 +1,8 @@
 """`glimpse_cli.torch` under all that torch does to functions: compile, vmap, func, DDP, autocast, other devices."""
 
 import math
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -71,7 +73,7 @@ def test_the_operators_keep_torch_s_rules(kernel, to_images, to_places):
     y = _axes.gaussian_axis(p, p[..., 0] + 0.1, 23, torch.float32)
     x = _axes.hat_axis(p.flip(-1), 31, "border", torch.float32)
     axes = [t.requires_grad_(t.is_floating_point() and to_places) for t in (*y, *x)]
-    arguments = (images.requires_grad_(to_images), *axes, kernel, [0.0, 1e-8])
+    arguments = (images.requires_grad_(to_images), *axes, kernel, 1e-8)
     torch.library.opcheck(_operators.banded, arguments)
     grad = torch.ones(2, 4, 3, 5, 5)
     detached = [t.detach() if isinstance(t, torch.Tensor) else t for t in arguments]
@@ -110,6 +112,19 @@ def test_func_gives_the_gradients_of_autograd_of_both_orders_and_each_of_a_batch
     one_by_one = zip(*(grad(loss_of, argnums=(0, 1))(v, images) for v in us), strict=True)
     for found, want in zip(each, one_by_one, strict=True):
         torch.testing.assert_close(found, torch.stack(want))
+
+
+def test_without_vmap_in_torch_all_else_is_there():
+    script = """
+import torch
+del torch._library.custom_ops.CustomOpDef.register_vmap  # as before torch 2.5
+import glimpse_cli.torch as gt
+images = torch.rand(1, 3, 300, 310).requires_grad_()
+u = torch.tensor([[20.0, 30.0]]).requires_grad_()
+gt.gaussian_glimpse(images, u, 0.7, (1.1, 1.3), (65, 67)).square().sum().backward()
+assert images.grad.any() and u.grad.any()
+"""
+    subprocess.run([sys.executable, "-W", "error", "-c", script], check=True)
 
 
 # ---------------------------------------------------------------- training

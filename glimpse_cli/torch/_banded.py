@@ -8,7 +8,7 @@ to the gradient of the image run by run: beside it nothing is held but the rows 
 Letters: M glimpses in all, C channels; a window is R rows by Q columns; a sample reads K pixels, a run has P at most.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from math import prod
 from typing import NamedTuple
 
@@ -18,7 +18,7 @@ from torch import Tensor
 from glimpse_cli.torch._axes import Axis, weights, weights_backward
 
 REACH = {torch.float32: 5.5, torch.float64: 8.0}  # how many s away a pixel still matters: for 1e-6, for 1e-14
-BLOCK = 20  # samples: shorter blocks multiply fewer zeros, longer ones are fewer calls and multiply faster
+BLOCK = 32  # samples: shorter blocks multiply fewer zeros, longer ones are fewer calls and multiply faster
 
 
 class Bands(NamedTuple):
@@ -64,13 +64,13 @@ class Room:
         return flat[: prod(shape)].view(shape)
 
 
-def forward(images: Tensor, y: Axis, x: Axis, kernel: str, eps: Sequence[float]) -> Tensor:
+def forward(images: Tensor, y: Axis, x: Axis, kernel: str, eps: float) -> Tensor:
     """Glimpses (B, N, C, h, w) of images (B, C, H, W): what `glimpse_cli.torch._dense.dense` gives."""
     (B, N, h), C, w = y.near.shape, images.shape[1], x.near.shape[2]
     out = y.off.new_empty(B, N, C, h, w)
     if not out.numel():
         return out
-    by, bx = _bands(y, images.shape[2], kernel, eps[0]), _bands(x, images.shape[3], kernel, eps[1])
+    by, bx = _bands(y, images.shape[2], kernel, eps), _bands(x, images.shape[3], kernel, eps)
     room = Room(out.dtype)
     for m, glimpse in enumerate(out.view(B * N, C * h, w)):
         rows = _rows(_window(images[m // N], by, bx, m, room), by, m, room)
@@ -85,13 +85,13 @@ def backward(  # noqa: PLR0917 - what `forward` took and gave, and what is wante
     y: Axis,
     x: Axis,
     kernel: str,
-    eps: Sequence[float],
+    eps: float,
     images_grad: Tensor | None,
     to_places: bool,
 ) -> Gradients | None:
     """The gradients of the places, where they are wanted; that of the images is added to images_grad."""
     B, N, C, h, w = grad.shape
-    by, bx = _bands(y, images.shape[2], kernel, eps[0]), _bands(x, images.shape[3], kernel, eps[1])
+    by, bx = _bands(y, images.shape[2], kernel, eps), _bands(x, images.shape[3], kernel, eps)
     tiles_y, tiles_x = torch.zeros_like(by.tiles), torch.zeros_like(bx.tiles)
     room = Room(grad.dtype)
     for m, given in enumerate(grad.reshape(B * N, C * h, w)):

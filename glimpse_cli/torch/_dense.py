@@ -4,7 +4,6 @@ The right form for small images, on a GPU (nothing waits for the host to see a n
 differentiated again; and the oracle of the banded form.
 """
 
-from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -35,12 +34,12 @@ def dense(  # noqa: PLR0917 - as the operator `glimpse_cli.torch._operators.band
     off_x: Tensor,
     sharp_x: Tensor,
     kernel: str,
-    eps: Sequence[float],
+    eps: float,
 ) -> Tensor:
     """Glimpses (B, N, C, h, w) of images (B, C, H, W), in the dtype of the offsets."""
     H, W = images.shape[-2:]
-    y = axis_mask(Axis(near_y, off_y, sharp_y), H, kernel, eps[0])
-    x = axis_mask(Axis(near_x, off_x, sharp_x), W, kernel, eps[1])
+    y = axis_mask(Axis(near_y, off_y, sharp_y), H, kernel, eps)
+    x = axis_mask(Axis(near_x, off_x, sharp_x), W, kernel, eps)
     return product(images.to(off_y.dtype), y, x)
 
 

@@ -33,7 +33,7 @@ from glimpse_cli.torch._dense import axis_mask, dense, whole_precision
 from glimpse_cli.torch._operators import banded_glimpses
 from glimpse_cli.torch._spellings import Pair, box_to_comb, scale_shift_to_comb
 
-SMALL = 8_000_000  # multiply-adds of a dense glimpse below which the many calls of the banded form cost more
+SMALL = 4_000_000  # multiply-adds of a dense glimpse below which the many calls of the banded form cost more
 
 
 class Kernel(NamedTuple):
@@ -270,7 +270,7 @@ def _weigh(images: Tensor, y: Axis, x: Axis, kernel: Kernel) -> Tensor:
     (_, C, H, W), h, w = images.shape, y.near.shape[-1], x.near.shape[-1]
     form = dense if images.device.type != "cpu" or C * h * W * (H + w) <= SMALL else banded_glimpses
     with whole_precision(images.device):
-        return form(images, *y, *x, _tap_name(kernel.method), [kernel.eps] * 2)
+        return form(images, *y, *x, _tap_name(kernel.method), kernel.eps)
 
 
 def _pick(images: Tensor, y: Axis, x: Axis) -> Tensor:

@@ -35,7 +35,7 @@ def banded(  # noqa: PLR0917 - an operator's arguments are flat
     off_x: Tensor,
     sharp_x: Tensor,
     kernel: str,
-    eps: Sequence[float],
+    eps: float,
 ) -> Tensor:
     """`glimpse_cli.torch._banded.forward`: glimpses (B, N, C, h, w) of images (B, C, H, W) of any dtype."""
     return forward(images, Axis(near_y, off_y, sharp_y), Axis(near_x, off_x, sharp_x), kernel, eps)
@@ -52,7 +52,7 @@ def banded_backward(  # noqa: PLR0917 - an operator's arguments are flat
     off_x: Tensor,
     sharp_x: Tensor,
     kernel: str,
-    eps: Sequence[float],
+    eps: float,
     to_images: bool,
     to_places: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
@@ -174,6 +174,7 @@ def _in_front(t: Tensor, dim: int | None, v: int) -> Tensor:
 
 banded.register_fake(_outline)
 banded.register_autograd(Banded.backward, setup_context=Banded.setup_context)
-banded.register_vmap(_batched)
 banded_backward.register_fake(_outline_backward)
-banded_backward.register_vmap(_batched_backward)
+if hasattr(banded, "register_vmap"):  # from torch 2.5 on
+    banded.register_vmap(_batched)
+    banded_backward.register_vmap(_batched_backward)
