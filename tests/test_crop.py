@@ -10,6 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -256,6 +258,35 @@ def test_bad_input_is_one_error(args, code, words):
     before = files()
     assert refused(run("photo.png", *args), code, *words)
     assert files() == before
+
+
+TYPED = st.one_of(
+    st.text(max_size=12),
+    st.from_regex(r"-?[0-9]{1,3}(\.[0-9]+)?(,-?[0-9]{1,3}){0,4}", fullmatch=True),
+    st.sampled_from(["1e400", "-1e-400", "9" * 400, "0x0", "y=1,x=2", "x=1", "[red]", "\x1b[2J", "1,2,3,4", "∞"]),
+)
+
+
+WORDS = [
+    "box", "scale", "shift", "size", "margin", "method", "padding", "device", "box-format", "format", "quality",
+    "frame", "max-pixels", "mask-format",
+]  # fmt: skip
+
+
+@settings(max_examples=150)
+@given(
+    option=st.sampled_from([*(f"-{letter}" for letter in "uds"), *(f"--{word}" for word in WORDS)]),
+    value=TYPED,
+    place=st.sampled_from([[], BOX, ["-u", "3"], ["--scale", ".4", "--shift", "0"]]),
+)
+def test_whatever_is_typed_is_done_or_one_error(option, value, place):
+    assume(value not in {"cuda", "auto"})
+    assume(not (option == "--size" and len(value) > 3))  # a large glimpse is no error, only slow
+    result = run("photo.png", *place, f"{option}={value}" if option[1] == "-" else f"{option}{value}", "--dry-run")
+    if result.exit_code:
+        assert refused(result, result.exit_code)
+        assert result.exit_code in {1, 2}
+        assert all(line.isprintable() for line in result.stderr.splitlines())
 
 
 def test_a_gpu_that_is_not_there_is_one_error():
