@@ -22,12 +22,14 @@ JOURNAL = f"{OWN}/journal.jsonl"
 
 LONGEST_NAME = 255  # bytes of one part of a path, on every file system in use
 
-# By suffix a folder's files are chosen; what they are, their bytes say.
+# By suffix a folder's files are chosen; what they are, their bytes say. The last are photographs that we cannot read:
+# they are tried, and told as unsupported, not passed over in silence.
 SUFFIXES = frozenset(
     f".{ending}"
     for ending in (
         *("jpg", "jpeg", "jpe", "jfif", "mpo", "png", "apng", "webp", "tif", "tiff"),
         *("bmp", "dib", "gif", "ppm", "pgm", "pbm", "pnm", "pfm", "avif", "avifs"),
+        *("heic", "heif", "jp2", "j2k", "jxl"),
     )
 )
 
