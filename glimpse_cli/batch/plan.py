@@ -233,8 +233,9 @@ def _walk(source: str, folder: str, made: Plan) -> Iterator[str]:
             with os.scandir(os.path.join(top, below)) as entries:  # noqa: PTH118 - strings
                 found = [(entry.name, _is_folder(entry), entry) for entry in entries]
         except OSError as error:
-            why = InputError(f"cannot read the folder {shown(below or source)}", why=error.strerror)
-            made.failures.append(Failure(below or source, None, reason_of(why), why))
+            name = below.rstrip(os.sep) or source
+            why = InputError(f"cannot read the folder {shown(name)}", why=error.strerror)
+            made.failures.append(Failure(name, None, reason_of(why), why))
             continue
         found.sort(reverse=True)
         ahead += [

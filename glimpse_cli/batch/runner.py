@@ -7,6 +7,7 @@ import shutil
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from hashlib import blake2b
 from importlib.metadata import version
@@ -98,10 +99,15 @@ def run(settings: Settings, watch: Watch | None = None) -> Summary:
     began = time.monotonic()
     device = resolve(settings.device)
     settings = replace(settings, device=device.name)
-    made = plan(settings)
-    if not settings.force and not Path(settings.folder, JOURNAL).exists():
-        _refuse_foreign(made, settings)
-    with locked(settings.folder):
+    with ExitStack() as held:
+        begun = Path(settings.folder, JOURNAL).exists()
+        if begun:  # another run is told of at once; a folder is made only for a plan that can end well
+            held.enter_context(locked(settings.folder))
+        made = plan(settings)
+        if not begun:
+            if not settings.force:
+                _refuse_foreign(made, settings)
+            held.enter_context(locked(settings.folder))
         remove_temporaries(settings.folder)
         journal = Journal(settings.folder, fingerprint(settings), made.items, force=settings.force)
         try:
