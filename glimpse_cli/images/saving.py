@@ -67,10 +67,7 @@ def _written(numbers: NDArray[Any], kind: str, quality: int | None) -> bytes:
         return _pillow(numbers, "JPEG", quality=quality or _JPEG_QUALITY, subsampling=0)
     if kind == "webp":
         return _pillow(numbers, "WEBP", lossless=quality is None, quality=quality or 75, exact=True)
-    if numbers.dtype == np.uint16 and numbers.ndim == 3:
-        return _png16(numbers)
-    # runs alone, no search for repeats: on photographs a quarter faster, and smaller
-    return _pillow(numbers, "PNG", compress_level=1, compress_type=zlib.Z_RLE)
+    return _png(numbers)
 
 
 def _require(kind: str, depth: int, quality: int | None) -> None:
@@ -86,9 +83,14 @@ def _require(kind: str, depth: int, quality: int | None) -> None:
 
 
 def _rounded(glimpse: NDArray[Any], depth: int) -> NDArray[Any]:
+    """Halves up, clipped, NaN is 0; in float64, where the product with the peak is exact enough."""
     peak = 2**depth - 1
-    scaled: NDArray[Any] = np.floor(np.clip(np.nan_to_num(glimpse, nan=0.0), 0, 1).astype(np.float64) * peak + 0.5)
-    rounded: NDArray[Any] = scaled.astype(np.uint8 if depth == 8 else np.uint16)
+    values = glimpse.astype(np.float64)
+    values *= peak
+    values += 0.5
+    np.fmax(values, 0, out=values)  # of a NaN and 0, 0
+    np.fmin(values, peak, out=values)
+    rounded: NDArray[Any] = values.astype(np.uint8 if depth == 8 else np.uint16)
     return rounded
 
 
@@ -115,15 +117,21 @@ def _npy(values: NDArray[Any]) -> bytes:
     return out.getvalue()
 
 
-def _png16(numbers: NDArray[np.uint16]) -> bytes:
-    """16-bit colour, (h, w, C), each row as its difference to the one above (filter 2), deflated at level 1."""
-    height, width, channels = numbers.shape
-    rows = numbers.astype(">u2").view(np.uint8).reshape(height, -1)
-    rows = np.diff(rows, axis=0, prepend=np.zeros_like(rows[:1]))  # uint8 wraps, as PNG asks
-    rows = np.insert(rows, 0, 2, axis=1)
-    colour = {2: 4, 3: 2, 4: 6}[channels]
-    header = struct.pack(">IIBBBBB", width, height, 16, colour, 0, 0, 0)
-    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(rows.tobytes(), 1)), (b"IEND", b""))
+def _png(numbers: NDArray[Any]) -> bytes:
+    """8 or 16 bits, grey to RGBA: each row as its difference to the one above, deflated as runs alone.
+
+    On photographs this is half the time of a search for repeats at level 1, and no larger. PNG 1.2, sections 4 and 6.
+    """
+    height, width, channels = (*numbers.shape, 1)[:3]
+    flat = numbers.astype(numbers.dtype.newbyteorder(">")).view(np.uint8).reshape(height, -1)
+    rows = np.empty((height, 1 + flat.shape[1]), np.uint8)
+    rows[:, 0] = 2  # the filter's number
+    rows[0, 1:] = flat[0]
+    np.subtract(flat[1:], flat[:-1], out=rows[1:, 1:])  # uint8 wraps, as PNG asks
+    deflate = zlib.compressobj(1, zlib.DEFLATED, zlib.MAX_WBITS, 9, zlib.Z_RLE)
+    colour = {1: 0, 2: 4, 3: 2, 4: 6}[channels]
+    header = struct.pack(">IIBBBBB", width, height, 8 * numbers.itemsize, colour, 0, 0, 0)
+    chunks = ((b"IHDR", header), (b"IDAT", deflate.compress(rows.data) + deflate.flush()), (b"IEND", b""))
     return b"\x89PNG\r\n\x1a\n" + b"".join(
         struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body)) for kind, body in chunks
     )
