@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from glimpse_cli import draw, images
-from glimpse_cli.banks import Bank, Floats
+from glimpse_cli.banks import Axis, Bank, Floats
 from glimpse_cli.errors import GlimpseError, ParameterError
-from glimpse_cli.glimpse import PEAKS, Spec, contract, coverage, inside, working_dtype
+from glimpse_cli.glimpse import PEAKS, Spec, contract, coverage, inside
 from glimpse_cli.kernels import Gaussian, Hat
 from glimpse_cli.places import Look, spellings
 
@@ -60,20 +60,18 @@ class Writing:
 
 @dataclass(frozen=True)
 class Sight:
-    """One look on one picture: the banks, and the way to the pixels they read.
+    """One look on one picture, and the way to its pixels.
 
     Args:
         spec: where and how, on this picture.
-        by: the vertical bank.
-        bx: the horizontal bank.
-        read: the picture at some rows and columns, inside ``by.pixels`` and ``bx.pixels``.
+        image_size: (height, width) of the picture.
+        read: the picture at some rows and columns, those of the banks' pixels at least.
         coverage: the share of sample places inside the picture.
         warnings: what a person should know about this look.
     """
 
     spec: Spec
-    by: Bank
-    bx: Bank
+    image_size: tuple[int, int]
     read: Read
     coverage: float
     warnings: tuple[str, ...]
@@ -84,9 +82,13 @@ class Sight:
         kernel = self.spec.x.kernel
         return "gaussian" if isinstance(kernel, Gaussian) else "stn" if isinstance(kernel, Hat) else "hard"
 
+    def banks(self) -> tuple[Bank, Bank]:
+        """(By, Bx) in float32; made anew each time, since a picture may have thousands of sights."""
+        return self.spec.banks(self.image_size, np.float32)
+
     def keep(self) -> "Sight":
         """The same with its window cut out, so that it can be pickled and the picture forgotten."""
-        rows, columns = self.by.pixels, self.bx.pixels
+        rows, columns = (bank.pixels for bank in self.banks())
         return replace(self, read=_Window(self.read(rows, columns), rows.start, columns.start))
 
 
@@ -167,11 +169,11 @@ def compute(loaded: Loaded, sight: Sight, run: Contract = contract) -> Floats:
         transparent has no say in it.
     """
     weigh = loaded.alpha and sight.method != "hard"  # the nearest pixel keeps its colour, however transparent
-    parts = []
-    for rows in _bands(sight.by):
-        by = sight.by.part(rows)
-        window = sight.read(by.pixels, sight.bx.pixels)
-        parts.append(run(_premultiplied(window) if weigh else window, by, sight.bx))
+    parts, (By, Bx) = [], sight.banks()
+    for rows in _bands(By):
+        part = By.part(rows)
+        window = sight.read(part.pixels, Bx.pixels)
+        parts.append(run(_premultiplied(window) if weigh else window, part, Bx))
     glimpse = parts[0] if len(parts) == 1 else np.concatenate(parts)
     return _divided(glimpse) if weigh else glimpse
 
@@ -205,7 +207,7 @@ def doubts(loaded: Loaded, glimpse: Floats, writing: Writing) -> list[str]:
 def encode_mask(loaded: Loaded, sight: Sight, form: MaskFormat) -> bytes:
     """The mask of one look as a file: the post's figure, or the (H, W) attention itself as float32."""
     H, W = loaded.size
-    ay, ax = sight.by.column_sums(H), sight.bx.column_sums(W)
+    ay, ax = (bank.column_sums(N) for bank, N in zip(sight.banks(), (H, W), strict=True))
     if form == "npy":
         return images.encode(np.multiply.outer(ay, ax).astype(np.float32), format="npy")
     if loaded.preview is None:
@@ -247,9 +249,8 @@ def _sight(picture: images.Picture, look: Look) -> Sight | GlimpseError:
         spec = look.spec(picture.size)
     except ParameterError as error:  # right on other pictures, impossible on this one
         return error
-    by, bx = spec.banks(picture.size, working_dtype(np.dtype(np.float32)))
     covered = coverage(picture.size, spec)
-    return Sight(spec, by, bx, picture.window, covered, tuple(_warnings(spec, (by, bx), picture.size, covered)))
+    return Sight(spec, picture.size, picture.window, covered, tuple(_warnings(spec, picture.size, covered)))
 
 
 def _bands(by: Bank) -> Iterator[slice]:
@@ -275,22 +276,24 @@ def _divided(glimpse: Floats) -> Floats:
     return glimpse
 
 
-def _warnings(spec: Spec, banks: tuple[Bank, Bank], image_size: tuple[int, int], covered: float) -> list[str]:
+def _warnings(spec: Spec, image_size: tuple[int, int], covered: float) -> list[str]:
     found = []
     if covered == 0:
         found.append("the glimpse lies wholly outside the picture: coverage 0")
-    for name, axis, bank, N in zip("yx", (spec.y, spec.x), banks, image_size, strict=True):
+    for name, axis, n, N in zip("yx", (spec.y, spec.x), spec.size, image_size, strict=True):
         step = abs(axis.comb.step)
         if not isinstance(axis.kernel, Gaussian):
             if step > ALIASES_ABOVE:
                 found.append(f"d_{name} is {step:.3g}: above {ALIASES_ABOVE} only the gaussian anti-aliases")
-            continue
-        dark = np.flatnonzero(inside(axis.comb, len(bank.first), N) & (bank.weights.sum(axis=1) < DARK_BELOW))
-        if dark.size:
-            found.append(
-                f"rows {_runs(dark.tolist())} of a_{name} are darkened by the post's eps; padding border is not"
-            )
+        elif axis.kernel.eps and (dark := _darkened(axis, n, N)):
+            found.append(f"rows {_runs(dark)} of a_{name} are darkened by the post's eps; padding border is not")
     return found
+
+
+def _darkened(axis: Axis, n: int, N: int) -> list[int]:
+    """The rows that lie inside the picture and lose much of their weight to eps."""
+    seen = axis.bank(n, N).weights.sum(axis=1)
+    return np.flatnonzero(inside(axis.comb, n, N) & (seen < DARK_BELOW)).tolist()
 
 
 def _runs(numbers: list[int]) -> str:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from glimpse_cli.errors import ParameterError
 
 Padding = Literal["zeros", "border", "reflection"]
+PADDINGS = get_args(Padding)
 Taps = tuple[NDArray[np.intp], NDArray[np.float64]]
 
 POST_EPS = 1e-8  # the eps of the post's code: rows that reach no pixel turn black
@@ -146,8 +147,8 @@ def default_width(step: float) -> float:
 
 def require_padding(padding: str) -> None:
     """Refuse a padding that is none."""
-    if padding not in get_args(Padding):
-        raise ParameterError(f"padding must be one of {', '.join(get_args(Padding))}, got {padding!r}")
+    if padding not in PADDINGS:
+        raise ParameterError(f"padding must be one of {', '.join(PADDINGS)}, got {padding!r}")
 
 
 def _clip(pixels: NDArray[np.float64], N: int) -> NDArray[np.float64]:

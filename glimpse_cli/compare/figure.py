@@ -47,11 +47,11 @@ def _opaque(seen: Floats, *, alpha: bool) -> Floats:
 
 
 def _panel_row(row: Row, comparison: Comparison, *, named: bool) -> draw.PanelRow:
-    (H, W), (h, w) = comparison.loaded.size, row.sight.spec.size
+    (H, W), (h, w), (by, bx) = comparison.loaded.size, row.sight.spec.size, row.sight.banks()
     return draw.PanelRow(
         label=f"{row.label} on {row.device}" if named else row.label,
         note=f"{w} x {h}" if row.ms is None else f"{w} x {h} · {row.ms:.3g} ms",
         glimpse=_opaque(row.glimpse, alpha=comparison.loaded.alpha),
-        ay=row.sight.by.column_sums(H),
-        ax=row.sight.bx.column_sums(W),
+        ay=by.column_sums(H),
+        ax=bx.column_sums(W),
     )

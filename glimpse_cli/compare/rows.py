@@ -234,7 +234,7 @@ def _reference(loaded: Loaded, sight: Sight, *, given: bool) -> _Reference | Non
     """A method's glimpse, or Pillow's, which keeps to what the picture can hold."""
     if given:
         glimpse = values(items.compute(loaded, sight), alpha=loaded.alpha)
-        return _Reference(lens_of(sight.by, sight.bx), glimpse, glimpse)
+        return _Reference(lens_of(*sight.banks()), glimpse, glimpse)
     lens = lanczos(sight, loaded.size)
     if lens is None:
         return None
@@ -244,7 +244,7 @@ def _reference(loaded: Loaded, sight: Sight, *, given: bool) -> _Reference | Non
 
 def _row(contender: Contender, sight: Sight, loaded: Loaded, reference: _Reference | None, plan: Plan) -> Row:
     """A method on the first device."""
-    by, bx, (H, W) = sight.by, sight.bx, loaded.size
+    (by, bx), (H, W) = sight.banks(), loaded.size
     ay, ax = by.column_sums(H), bx.column_sums(W)
     glimpse, ms = _timed(sight, loaded, plan.devices[0], plan.repeats)
     return Row(
@@ -279,7 +279,7 @@ def _row_elsewhere(row: Row, loaded: Loaded, reference: _Reference | None, devic
 def _split(glimpse: Floats, reference: _Reference | None, loaded: Loaded, sight: Sight) -> Split | None:
     if reference is None:
         return None
-    return split(glimpse - reference.uncut, lens_of(sight.by, sight.bx), reference.lens, loaded, sight)
+    return split(glimpse - reference.uncut, lens_of(*sight.banks()), reference.lens, loaded, sight)
 
 
 def _against(glimpse: Floats, reference: _Reference | None) -> Difference | None:
@@ -291,8 +291,7 @@ def _timed(sight: Sight, loaded: Loaded, device: Device, repeats: int) -> tuple[
     kept = sight.keep()  # the picture's numbers lie ready: a conversion is no part of a method
 
     def look() -> Floats:
-        by, bx = sight.spec.banks(loaded.size, np.float32)
-        return items.compute(loaded, replace(kept, by=by, bx=bx), device.contract)
+        return items.compute(loaded, kept, device.contract)
 
     glimpse, times = look(), []
     for _ in range(repeats):
