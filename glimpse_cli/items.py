@@ -25,7 +25,7 @@ Read = Callable[[range, range], NDArray[Any]]
 
 ALIASES_ABOVE = 1.5  # |d| from which a kernel of one or two pixels skips over the picture
 DARK_BELOW = 0.99  # the share of a row's weight that the post's eps may take before it is worth a word
-BAND_ROWS = 128  # rows of a picture converted at a time: they stay in the cache, and a whole picture is never copied
+BAND = 1 << 18  # pixels converted at a time: they stay in the cache, and a whole picture is never copied
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +170,7 @@ def compute(loaded: Loaded, sight: Sight, run: Contract = contract) -> Floats:
     """
     weigh = loaded.alpha and sight.method != "hard"  # the nearest pixel keeps its colour, however transparent
     parts, (By, Bx) = [], sight.banks()
-    for rows in _bands(By):
+    for rows in _bands(By, len(Bx.pixels)):
         part = By.part(rows)
         window = sight.read(part.pixels, Bx.pixels)
         parts.append(run(_premultiplied(window) if weigh else window, part, Bx))
@@ -253,10 +253,10 @@ def _sight(picture: images.Picture, look: Look) -> Sight | GlimpseError:
     return Sight(spec, picture.size, picture.window, covered, tuple(_warnings(spec, picture.size, covered)))
 
 
-def _bands(by: Bank) -> Iterator[slice]:
-    """The rows of a glimpse in blocks whose windows are small and hardly overlap."""
+def _bands(by: Bank, width: int) -> Iterator[slice]:
+    """The rows of a glimpse in blocks whose windows, so many pixels wide, are small and hardly overlap."""
     h, K = by.weights.shape
-    count = max(1, len(by.pixels) // max(BAND_ROWS, 4 * K))
+    count = max(1, len(by.pixels) // max(BAND // width, 4 * K))
     step = -(-h // count)
     return (slice(top, min(top + step, h)) for top in range(0, h, step))
 

@@ -39,15 +39,15 @@ def test_a_file_gives_what_its_array_gives(shape):
 
 
 def test_a_large_picture_is_read_in_bands_that_meet():
-    array = RNG.integers(0, 256, (1900, 71)).astype(np.uint8)
-    look = Look(BoxPlace((0, 0, 71, 1900)), (150, 9))
+    array = RNG.integers(0, 256, (1900, 1571)).astype(np.uint8)
+    look = Look(BoxPlace((0, 0, 1571, 1900)), (150, 9))
     picture = loaded(array, [look])
     read = []
     sight = picture.sights[0]
     object.__setattr__(
         sight, "read", lambda rows, columns, read=read, inner=sight.read: read.append(rows) or inner(rows, columns)
     )
-    np.testing.assert_allclose(items.compute(picture, sight), extract(array, look.spec((1900, 71))), atol=1e-6)
+    np.testing.assert_allclose(items.compute(picture, sight), extract(array, look.spec((1900, 1571))), atol=1e-6)
     assert len(read) > 5
     assert max(map(len, read)) < 500
 
