@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from glimpse_cli.banks import Bank, Floats
 from glimpse_cli.glimpse import PEAKS
 from glimpse_cli.images.reference import lanczos_axis
-from glimpse_cli.items import BAND_ROWS, Loaded, Sight, outline
+from glimpse_cli.items import Loaded, Sight, outline
 
+_BAND = 128  # rows of a window turned into floats at a time
 NOTHING = 1e-5  # largest difference that is still the rounding of float32 work
 _EDGE = 1e-6  # pixels by which a box may leave the image and still be inside: rounding of its spellings
 
@@ -132,8 +133,8 @@ def _cosines(length: int, step: float) -> NDArray[np.float32]:
 
 def _bands(rows: range) -> Iterator[tuple[slice, range]]:
     """The rows of a window in blocks: their places in it, and in the image."""
-    for top in range(0, len(rows), BAND_ROWS):
-        yield slice(top, top + BAND_ROWS), rows[top : top + BAND_ROWS]
+    for top in range(0, len(rows), _BAND):
+        yield slice(top, top + _BAND), rows[top : top + _BAND]
 
 
 def _part(waves: Floats, of: range, wanted: range) -> Floats:
