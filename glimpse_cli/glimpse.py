@@ -19,6 +19,7 @@ MAX_SIDE = 32768
 FARTHEST = 2.0**53  # pixels: beyond it float64 knows no fractions, nor every pixel
 
 _CACHE = 1 << 18  # bytes that stay in the second-level cache until everyone has had his share of them
+_STRIP = 64  # rows of a glimpse between its two axes: what lies between them stays small
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,26 +230,40 @@ def _taps(bank: Bank) -> tuple[NDArray[np.intp], Floats]:
 
 
 def _banded(cube: NDArray[Any], by: Bank, bx: Bank, peak: int) -> Floats:
-    """Rows first, a tile of a few of them at a time; then the columns of what is left, a channel at a time."""
+    """A strip of the glimpse at a time: rows first, then the columns of what is left, a channel at a time."""
     R, W, C = cube.shape
-    h, w, flat = by.first.size, bx.first.size, cube.reshape(R, W * C)
-    lines = np.empty((h, W * C), by.weights.dtype)
-    blocks = list(by.blocks(_block_size(by, 8)))
-    longest = max(pixels.stop - pixels.start for _, pixels, _ in blocks)
-    width = min(max(_CACHE // (longest * lines.itemsize), 256), W * C)
-    tile = np.empty(longest * width, lines.dtype)
-    for left in range(0, W * C, width):
-        part = slice(left, min(left + width, W * C))
-        for rows, pixels, matrix in blocks:
+    h, w, dtype = by.first.size, bx.first.size, by.weights.dtype
+    blocks, across = list(by.blocks(_block_size(by, 8))), list(bx.blocks(_block_size(bx, 16)))
+    count = max(1, _STRIP // blocks[0][0].stop)
+    most = min(count * blocks[0][0].stop, h)
+    # made once: fresh memory costs more than what is computed in it
+    lines, planes, parts = (np.empty(shape, dtype) for shape in ((most, W * C), (C, most, W), (C, most, w)))
+    glimpse = np.empty((h, w, C), dtype)
+    for first in range(0, len(blocks), count):
+        strip = blocks[first : first + count]
+        top, bottom = strip[0][0].start, strip[-1][0].stop
+        n = bottom - top
+        _fill(lines[:n], cube.reshape(R, W * C), strip)
+        planes[:, :n] = lines[:n].reshape(n, W, C).transpose(2, 0, 1)
+        for columns, pixels, matrix in across:
+            np.matmul(planes[:, :n, pixels], matrix.T, out=parts[:, :n, columns])
+        np.divide(parts[:, :n].transpose(1, 2, 0), peak, out=glimpse[top:bottom])
+    return glimpse
+
+
+def _fill(lines: Floats, flat: NDArray[Any], strip: list[tuple[slice, slice, Floats]]) -> None:
+    """The rows of a strip over all columns, a tile of converted pixels at a time."""
+    top, width = strip[0][0].start, flat.shape[1]
+    longest = max(pixels.stop - pixels.start for _, pixels, _ in strip)
+    step = min(max(_CACHE // (longest * lines.itemsize), 256), width)
+    tile = np.empty(longest * step, lines.dtype)
+    for left in range(0, width, step):
+        part = slice(left, min(left + step, width))
+        for rows, pixels, matrix in strip:
             shape = (pixels.stop - pixels.start, part.stop - left)
             values = tile[: shape[0] * shape[1]].reshape(shape)
             values[...] = flat[pixels, part]  # converted once, into memory that stays in the cache
-            np.matmul(matrix, values, out=lines[rows, part])
-    planes = np.ascontiguousarray(lines.reshape(h, W, C).transpose(2, 0, 1))
-    glimpse = np.empty((C, h, w), lines.dtype)
-    for columns, pixels, matrix in bx.blocks(_block_size(bx, 16)):
-        np.matmul(planes[:, :, pixels], matrix.T, out=glimpse[:, :, columns])
-    return np.divide(glimpse.transpose(1, 2, 0), peak, order="C")
+            np.matmul(matrix, values, out=lines[rows.start - top : rows.stop - top, part])
 
 
 def _block_size(bank: Bank, least: int) -> int:
