@@ -19,7 +19,7 @@ MAX_SIDE = 32768
 FARTHEST = 2.0**53  # pixels: beyond it float64 knows no fractions, nor every pixel
 
 _CACHE = 1 << 18  # bytes that stay in the second-level cache until everyone has had his share of them
-_STRIP = 64  # rows of a glimpse between its two axes: what lies between them stays small
+_STRIP = 48  # rows of a glimpse between its two axes: what lies between them stays small
 
 
 @dataclass(frozen=True, slots=True)
