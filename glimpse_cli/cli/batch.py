@@ -17,8 +17,11 @@ from glimpse_cli.cli import talk
 from glimpse_cli.cli.app import command
 from glimpse_cli.cli.options import (
     OUT,
+    FormatOption,
     LookOptions,
+    MaskFormatOption,
     PlaceOptions,
+    QualityOption,
     ReadOptions,
     TalkOptions,
     one_of,
@@ -58,18 +61,12 @@ class BatchOptions:
             help="A place for each row: .csv, .tsv, .jsonl, .parquet, COCO .json; - is JSON lines on stdin.",
         ),
     ] = None
-    format: Annotated[
-        str | None, typer.Option(metavar="FORMAT", help="png, jpg, webp, tiff or npy.", rich_help_panel=OUT)
-    ] = None
-    quality: Annotated[
-        str | None, typer.Option(metavar="N", help="1 to 100, for jpg and webp.", rich_help_panel=OUT)
-    ] = None
+    format: FormatOption = None
+    quality: QualityOption = None
     mask: Annotated[
         bool, typer.Option("--mask/--no-mask", help="Write a mask beside every glimpse.", rich_help_panel=OUT)
     ] = False
-    mask_format: Annotated[
-        str, typer.Option(metavar="FORMAT", help="png, or npy for the (H, W) attention itself.", rich_help_panel=OUT)
-    ] = "png"
+    mask_format: MaskFormatOption = "png"
     stack: Annotated[
         bool,
         typer.Option(

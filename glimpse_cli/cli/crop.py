@@ -15,8 +15,11 @@ from glimpse_cli.cli.app import command
 from glimpse_cli.cli.options import (
     FORMATS,
     OUT,
+    FormatOption,
     LookOptions,
+    MaskFormatOption,
     PlaceOptions,
+    QualityOption,
     ReadOptions,
     TalkOptions,
     one_of,
@@ -48,12 +51,8 @@ class CropOptions:
             rich_help_panel=OUT,
         ),
     ] = None
-    format: Annotated[
-        str | None, typer.Option(metavar="FORMAT", help="png, jpg, webp, tiff or npy.", rich_help_panel=OUT)
-    ] = None
-    quality: Annotated[
-        str | None, typer.Option(metavar="N", help="1 to 100, for jpg and webp.", rich_help_panel=OUT)
-    ] = None
+    format: FormatOption = None
+    quality: QualityOption = None
     mask: Annotated[
         bool | None,
         typer.Option(
@@ -62,9 +61,7 @@ class CropOptions:
             rich_help_panel=OUT,
         ),
     ] = None
-    mask_format: Annotated[
-        str, typer.Option(metavar="FORMAT", help="png, or npy for the (H, W) attention itself.", rich_help_panel=OUT)
-    ] = "png"
+    mask_format: MaskFormatOption = "png"
     json: Annotated[
         bool, typer.Option("--json", help="Say what was done as JSON, a document a glimpse.", rich_help_panel=OUT)
     ] = False

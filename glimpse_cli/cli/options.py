@@ -35,6 +35,13 @@ IN = "How pictures are read"
 
 FORMATS = {"png": "png", "jpg": "jpg", "jpeg": "jpg", "webp": "webp", "tiff": "tiff", "tif": "tiff", "npy": "npy"}
 
+# Options of several commands whose groups differ around them
+FormatOption = Annotated[str | None, Option(metavar="FORMAT", help="png, jpg, webp, tiff or npy.", rich_help_panel=OUT)]
+QualityOption = Annotated[str | None, Option(metavar="N", help="1 to 100, for jpg and webp.", rich_help_panel=OUT)]
+MaskFormatOption = Annotated[
+    str, Option(metavar="FORMAT", help="png, or npy for the (H, W) attention itself.", rich_help_panel=OUT)
+]
+
 
 @dataclass(frozen=True)
 class PlaceOptions:
