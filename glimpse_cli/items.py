@@ -131,7 +131,7 @@ class Loaded:
 
 
 def load(data: bytes, name: str, looks: Sequence[Look], reading: Reading, *, preview: bool = False) -> Loaded:
-    """Decode a picture and cut out the windows its looks need.
+    """Decode a picture and place its looks on it; their windows are read when they are computed.
 
     Args:
         data: the whole file.

@@ -14,6 +14,7 @@ from glimpse_cli import devices
 from glimpse_cli.cli.app import app
 from glimpse_cli.compare import measures
 from pictures import png
+from refusals import files, refused
 
 RNG = np.random.default_rng(11)
 PHOTO = RNG.integers(0, 256, (43, 71, 3)).astype(np.uint8)
@@ -41,22 +42,6 @@ def document(*args):
     assert result.exit_code in {0, 3}, result.output
     (line,) = result.stdout.splitlines()
     return json.loads(line, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
-
-
-def files():
-    return sorted(str(path) for path in Path().rglob("*") if path.is_file())
-
-
-def refused(result, code, *words):
-    """One error of at most three lines, the right code, and nothing on stdout."""
-    assert result.exit_code == code, result.output
-    lines = result.stderr.splitlines()
-    assert 1 <= len(lines) <= 3, lines
-    assert lines[0].startswith("error: ")
-    for word in words:
-        assert word in result.stderr
-    assert result.stdout == ""
-    return True
 
 
 def test_a_table_has_a_row_for_each_method_and_aligned_columns():

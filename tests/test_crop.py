@@ -19,6 +19,7 @@ from glimpse_cli.cli.app import app
 from glimpse_cli.glimpse import extract, mask
 from glimpse_cli.places import BoxPlace, CombPlace, GridPlace, Look, Pair
 from pictures import png
+from refusals import files, refused
 
 RNG = np.random.default_rng(3)
 PHOTO = RNG.integers(0, 256, (43, 71, 3)).astype(np.uint8)
@@ -35,23 +36,6 @@ def folder(tmp_path, monkeypatch):
 
 def run(*args, **kwargs):
     return CliRunner().invoke(app, ["crop", *map(str, args)], **kwargs)
-
-
-def files():
-    return sorted(str(path) for path in Path().rglob("*") if path.is_file())
-
-
-def refused(result, code, *words):
-    """One error of at most three lines, the right code, and nothing written."""
-    assert result.exit_code == code, result.output
-    lines = result.stderr.splitlines()
-    assert 1 <= len(lines) <= 3, lines
-    assert lines[0].startswith("error: ")
-    assert all(line.startswith(("why: ", "try: ")) for line in lines[1:])
-    for word in words:
-        assert word in result.stderr
-    assert result.stdout == ""
-    return True
 
 
 def test_a_glimpse_and_its_mask_are_written_and_named_a_line_each():
