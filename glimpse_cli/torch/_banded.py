@@ -1,10 +1,10 @@
-"""The banded product on the CPU: each sample meets only the pixels it reaches.
+"""The banded product on the CPU: each sample meets only the pixels near it.
 
-First y, for all columns of a window: each row of the result is a weighted sum of a few rows of the picture, which is
-what `embedding_bag` does. Then x, straight into the glimpse: a block of neighbouring samples reads one run of pixels,
-and weighs it by a small matrix. So nothing is turned or padded, and of pictures in the working dtype nothing is copied
-but windows narrower than the picture. The backward makes the rows again rather than keep them, and adds to the gradient
-of the image channel by channel: beside it nothing is held but the rows of one glimpse.
+First y, for all columns of a window, then x, straight into the glimpse. A block of neighbouring samples reads one run
+of pixels, and weighs it by a small matrix; where on y the few rows that a sample reads are much fewer than those of a
+run, they are summed one by one, by torch's `embedding_bag`. So nothing is turned or padded, and of pictures in the
+working dtype little is copied. The backward makes the rows again rather than keep them, and adds to the gradient of the
+image run by run or channel by channel: beside it nothing is held but the rows of one glimpse.
 
 Letters: M glimpses in all, C channels; a window is R rows by Q columns; a sample reads K pixels, a run has P at most.
 """
@@ -21,40 +21,33 @@ from glimpse_cli.torch._axes import Axis, weights, weights_backward
 
 REACH = {torch.float32: 5.5, torch.float64: 8.0}  # how many s away a pixel still matters: for 1e-6, for 1e-14
 BLOCK = 32  # samples: shorter blocks multiply fewer zeros, longer ones are fewer calls and multiply faster
-LANES = 16  # pixels: windows are multiples of it, as torch compiles its sum of rows anew for each width
+SLOWER = 2  # a multiply-add in a sum takes as long as so many in a product
+SETUP = 2_000_000  # multiply-adds of a product in the time that the calls of the sums take
+WHOLE = 0.8  # of an axis: a window that is longer is made all of it, for it is then the image itself, not a copy
+LANES = 16  # pixels: windows are multiples of it, as torch compiles `embedding_bag` anew for each width
 
 
-class Taps(NamedTuple):
-    """An axis of M glimpses: a sample reads the ``pixels`` (M, n, K) with the weights ``w``; eps took ``dark``."""
+class Bands(NamedTuple):
+    """An axis of M glimpses in blocks of samples; blocks of one are summed.
+
+    A sample reads the ``pixels`` (M, n, K) with the weights ``w``, of which eps took ``dark``. All that glimpse m reads
+    lies in ``windows[m]``, and what its blocks read in the ``runs[m]``, counted from there; ``tiles`` (M, n, P) are the
+    weights again, now from ``starts`` (M, n, 1), the first pixel of the sample's run.
+    """
 
     axis: Axis
     pixels: Tensor
     w: Tensor
     dark: Tensor | None
-
-
-class Blocks(NamedTuple):
-    """The same in blocks of samples.
-
-    All that glimpse m reads lies in ``windows[m]``, and what its blocks read in the ``runs[m]``, counted from there;
-    ``tiles`` (M, n, P) are the weights again, now from ``starts`` (M, n, 1), the first pixel of the sample's run.
-    """
-
     starts: Tensor
     tiles: Tensor
     windows: list[tuple[int, int]]
     runs: list[list[tuple[int, int]]]
     block: int
 
-    def of(self, m: int) -> Iterator[tuple[slice, slice, Tensor]]:
-        """The blocks of glimpse m: their samples, the pixels they read in its window, and the weights (b, P)."""
-        for i, (start, stop) in enumerate(self.runs[m]):
-            samples = slice(i * self.block, (i + 1) * self.block)
-            yield samples, slice(start, stop), self.tiles[m, samples, : stop - start]
-
 
 class Turned(NamedTuple):
-    """The other way, from pixels to the samples that read them: for glimpse m, in the order of its pixels."""
+    """Bands the other way, from pixels to the samples that read them: for glimpse m, in the order of its pixels."""
 
     samples: Tensor  # (M, n K)
     w: Tensor  # (M, n K)
@@ -74,14 +67,14 @@ class Room:
     """Memory of a dtype that each glimpse uses anew: fresh pages would cost as much as the products."""
 
     def __init__(self, dtype: torch.dtype) -> None:
-        self.dtype = dtype
+        self._dtype = dtype
         self._flat: dict[str, Tensor] = {}
 
     def take(self, name: str, *shape: int) -> Tensor:
         """Room for a tensor, holding anything; what had the name before is lost."""
         flat = self._flat.get(name)
         if flat is None or flat.numel() < prod(shape):
-            flat = self._flat[name] = torch.empty(prod(shape), dtype=self.dtype)
+            flat = self._flat[name] = torch.empty(prod(shape), dtype=self._dtype)
         return flat[: prod(shape)].view(shape)
 
 
@@ -91,13 +84,11 @@ def forward(images: Tensor, y: Axis, x: Axis, kernel: str, eps: float) -> Tensor
     out = y.off.new_empty(B, N, C, h, w)
     if not out.numel():
         return out
-    ty, tx = _taps(y, images.shape[2], kernel, eps), _taps(x, images.shape[3], kernel, eps)
-    rows_read, blocks = _windows(ty.pixels), _blocks(tx, images.shape[3])
+    by, bx = _both(images, y, x, kernel, eps)
     room = Room(out.dtype)
     for m, glimpse in enumerate(out.view(B * N, C * h, w)):
-        table, pixels = _table(images[m // N], ty.pixels[m], rows_read[m], blocks.windows[m], room)
-        rows = _sums(table, pixels, ty.w[m].repeat(C, 1))
-        for samples, run, tile in blocks.of(m):
+        rows = _rows(_window(images[m // N], by, bx, m, room), by, m, room)
+        for samples, run, tile in _blocks(bx, m):
             torch.mm(rows[:, run], tile.t(), out=glimpse[:, samples])
     return out
 
@@ -114,46 +105,77 @@ def backward(  # noqa: PLR0917 - what `forward` took and gave, and what is wante
 ) -> Gradients | None:
     """The gradients of the places, where they are wanted; that of the images is added to images_grad."""
     B, N, C, h, w = grad.shape
-    ty, tx = _taps(y, images.shape[2], kernel, eps), _taps(x, images.shape[3], kernel, eps)
-    rows_read, blocks = _windows(ty.pixels), _blocks(tx, images.shape[3])
-    turned = None if images_grad is None else _turned(ty, images.shape[2])
-    w_grad, tiles_grad = torch.empty_like(ty.w), torch.zeros_like(blocks.tiles)
+    by, bx = _both(images, y, x, kernel, eps)
+    turned = _turned(by, images.shape[2]) if by.block == 1 and images_grad is not None else None
+    tiles_y, tiles_x = torch.zeros_like(by.tiles), torch.zeros_like(bx.tiles)
     room = Room(grad.dtype)
     for m, given in enumerate(grad.reshape(B * N, C * h, w)):
-        (y0, y1), (x0, x1) = rows_read[m], blocks.windows[m]
         if to_places:
-            table, pixels = _table(images[m // N], ty.pixels[m], rows_read[m], blocks.windows[m], room)
-            rows = _sums(table, pixels, ty.w[m].repeat(C, 1))
+            window = _window(images[m // N], by, bx, m, room)
+            rows = _rows(window, by, m, room)
+        (y0, y1), (x0, x1) = by.windows[m], bx.windows[m]
         rows_grad = room.take("rows gradient", C * h, x1 - x0).zero_()
-        for samples, run, tile in blocks.of(m):
+        for samples, run, tile in _blocks(bx, m):
             part = given[:, samples]
             rows_grad[:, run].addmm_(part, tile)
             if to_places:
-                torch.mm(part.t(), rows[:, run], out=tiles_grad[m, samples, : tile.shape[1]])
+                torch.mm(part.t(), rows[:, run], out=tiles_x[m, samples, : tile.shape[1]])
+        rows_grad = rows_grad.view(C, h, -1)
+        if images_grad is not None:
+            _spread(rows_grad, by, turned, m, images_grad[m // N, :, y0:y1, x0:x1])
         if to_places:
-            torch.sum(_dots(rows_grad, table, pixels).view(C, h, -1), dim=0, out=w_grad[m])
-        if turned is not None:
-            for target, part in zip(images_grad[m // N, :, y0:y1, x0:x1], rows_grad.view(C, h, -1), strict=True):
-                target += F.embedding_bag(
-                    turned.samples[m], part, turned.first[m, y0:y1], mode="sum", per_sample_weights=turned.w[m]
-                )
+            _weigh_back(rows_grad, window, by, m, tiles_y[m])
     if not to_places:
         return None
-    x_grad = tiles_grad.gather(-1, tx.pixels - blocks.starts)
-    found = (
-        *weights_backward(w_grad, ty.w, ty.dark, ty.axis, ty.pixels, kernel),
-        *weights_backward(x_grad, tx.w, tx.dark, tx.axis, tx.pixels, kernel),
-    )
+    found = (*_to_places(by, tiles_y, kernel), *_to_places(bx, tiles_x, kernel))
     return Gradients(*(t.view_as(like) for t, like in zip(found, (*y[1:], *x[1:]), strict=True)))
 
 
-def _taps(axis: Axis, N: int, kernel: str, eps: float) -> Taps:
-    """The taps of an axis (B, N, n) on N pixels."""
+def _both(images: Tensor, y: Axis, x: Axis, kernel: str, eps: float) -> tuple[Bands, Bands]:
+    """The bands of axes (B, N, h) and (B, N, w) on images (B, C, H, W)."""
+    _, C, H, W = images.shape
+    bx = _bands(x, W, kernel, eps)
+    columns = C * max(stop - start for start, stop in bx.windows)
+    return _bands(y, H, kernel, eps, columns), bx
+
+
+def _bands(axis: Axis, N: int, kernel: str, eps: float, columns: int = 0) -> Bands:
+    """The bands of an axis (B, N, n) on N pixels, each of so many columns where they may be summed."""
     axis = Axis(*(t.flatten(0, 1) for t in axis))
     low, high = _support(axis, N, kernel)
-    K = int((high - low).amax())
-    pixels = low.clamp(max=N - K)[..., None] + torch.arange(K)
-    return Taps(axis, pixels, *weights(axis, pixels, kernel, eps))
+    (M, n), K = low.shape, int((high - low).amax())
+    first = low.clamp(max=N - K)
+    k = -(-n // BLOCK)
+    b = -(-n // k)
+    blocks = torch.arange(k * b).clamp(max=n - 1)
+    of_block = first[:, blocks].view(M, k, b)  # the last sample fills the last block
+    lows, highs = of_block.amin(2), of_block.amax(2) + K
+    P = int((highs - lows).amax())
+    if n * columns * (P - SLOWER * K) > SETUP:
+        lows, highs, P, b = first, first + K, K, 1
+    windows = _windows(lows.amin(1), highs.amax(1), N)
+    pixels = first[..., None] + torch.arange(K)
+    starts = lows.repeat_interleave(b, dim=1)[:, :n, None]
+    w, dark = weights(axis, pixels, kernel, eps)
+    tiles = w.new_zeros(M, n, P).scatter_(-1, pixels - starts, w)
+    runs = torch.stack([lows, highs], dim=2) - windows[:, :1, None]
+    return Bands(axis, pixels, w, dark, starts, tiles, windows.tolist(), runs.tolist(), b)
+
+
+def _windows(low: Tensor, high: Tensor, N: int) -> Tensor:
+    """The windows (M, 2) of the pixels [low, high), or a little more."""
+    length = (high - low + LANES - 1) // LANES * LANES
+    length = torch.where(length > WHOLE * N, N, length)
+    low = torch.minimum(low, N - length)
+    return torch.stack([low, low + length], dim=1)
+
+
+def _turned(bands: Bands, N: int) -> Turned:
+    """Bands on N pixels, turned."""
+    M, _, K = bands.pixels.shape
+    pixels, order = bands.pixels.flatten(1).sort(dim=1)
+    first = torch.searchsorted(pixels, torch.arange(N).repeat(M, 1))
+    return Turned(order // K, bands.w.flatten(1).gather(1, order), first)
 
 
 def _support(axis: Axis, N: int, kernel: str) -> tuple[Tensor, Tensor]:
@@ -169,68 +191,72 @@ def _support(axis: Axis, N: int, kernel: str) -> tuple[Tensor, Tensor]:
     return low.clamp(0, N - 1), high.clamp(0, N - 1) + 1
 
 
-def _windows(pixels: Tensor) -> list[tuple[int, int]]:
-    """The pixels [low, high) that each glimpse reads."""
-    windows: list[tuple[int, int]] = torch.stack([pixels.amin((1, 2)), pixels.amax((1, 2)) + 1], dim=1).tolist()
-    return windows
+def _blocks(bands: Bands, m: int) -> Iterator[tuple[slice, slice, Tensor]]:
+    """The blocks of glimpse m: their samples, the pixels they read in its window, and the weights (b, P)."""
+    for i, (start, stop) in enumerate(bands.runs[m]):
+        samples = slice(i * bands.block, (i + 1) * bands.block)
+        yield samples, slice(start, stop), bands.tiles[m, samples, : stop - start]
 
 
-def _blocks(taps: Taps, N: int) -> Blocks:
-    """The taps on N pixels in blocks. A window of most of the pixels is one of all: it needs no copy."""
-    first, K = taps.pixels[..., 0], taps.pixels.shape[2]
-    M, n = first.shape
-    k = -(-n // BLOCK)
-    b = -(-n // k)
-    blocks = torch.arange(k * b).clamp(max=n - 1)
-    of_block = first[:, blocks].view(M, k, b)  # the last sample fills the last block
-    lows, highs = of_block.amin(2), of_block.amax(2) + K
-    left = lows.amin(1)
-    width = (highs.amax(1) - left + LANES - 1) // LANES * LANES
-    width = torch.where(width > 0.75 * N, N, width)
-    left = left.clamp(max=N - width)
-    starts = lows.repeat_interleave(b, dim=1)[:, :n, None]
-    tiles = taps.w.new_zeros(M, n, int((highs - lows).amax())).scatter_(-1, taps.pixels - starts, taps.w)
-    runs = torch.stack([lows, highs], dim=2) - left[:, None, None]
-    return Blocks(starts, tiles, torch.stack([left, left + width], dim=1).tolist(), runs.tolist(), b)
+def _window(image: Tensor, by: Bands, bx: Bands, m: int, room: Room) -> Tensor:
+    """What glimpse m reads of its image (C, H, W), in the working dtype: (C, R, Q), a view where it can be."""
+    (y0, y1), (x0, x1) = by.windows[m], bx.windows[m]
+    window = image[:, y0:y1, x0:x1]
+    if window.dtype == bx.w.dtype and (window.stride(2) == 1 if by.block > 1 else window.is_contiguous()):
+        return window
+    return room.take("window", *window.shape).copy_(window)
 
 
-def _turned(taps: Taps, N: int) -> Turned:
-    """The taps on N pixels, turned."""
-    M, _, K = taps.pixels.shape
-    pixels, order = taps.pixels.flatten(1).sort(dim=1)
-    first = torch.searchsorted(pixels, torch.arange(N).repeat(M, 1))
-    return Turned(order // K, taps.w.flatten(1).gather(1, order), first)
+def _rows(window: Tensor, by: Bands, m: int, room: Room) -> Tensor:
+    """The rows of a window (C, R, Q) weighed: (C h, Q)."""
+    C, _, Q = window.shape
+    if by.block == 1:
+        pixels, w = _in_table(window, by, m), by.w[m].repeat(C, 1)
+        return F.embedding_bag(pixels, window.flatten(0, 1), mode="sum", per_sample_weights=w)
+    rows = room.take("rows", C, by.tiles.shape[1], Q)
+    for samples, run, tile in _blocks(by, m):
+        torch.bmm(tile.expand(C, -1, -1), window[:, run], out=rows[:, samples])
+    return rows.flatten(0, 1)
 
 
-def _table(
-    image: Tensor, pixels: Tensor, rows: tuple[int, int], columns: tuple[int, int], room: Room
-) -> tuple[Tensor, Tensor]:
-    """A window of an image (C, H, W), its channels one below the other, and where there the pixels (h, K) are: (C h, K).
-
-    It is in the working dtype and in one piece: the image itself where it can be.
-    """
-    C, H, W = image.shape
-    if columns[1] - columns[0] == W and image.dtype == room.dtype and image.is_contiguous():
-        rows = (0, H)
-        table = image.view(C * H, W)
-    else:
-        window = image[:, slice(*rows), slice(*columns)]
-        table = room.take("window", *window.shape).copy_(window).flatten(0, 1)
-    above = torch.arange(C) * (rows[1] - rows[0]) - rows[0]
-    return table, (pixels + above[:, None, None]).flatten(0, 1)
+def _in_table(window: Tensor, by: Bands, m: int) -> Tensor:
+    """Where the pixels of glimpse m are in its window (C, R, Q), its channels one below the other: (C h, K)."""
+    C, R, _ = window.shape
+    below = torch.arange(C) * R - by.windows[m][0]
+    return (by.pixels[m] + below[:, None, None]).flatten(0, 1)
 
 
-def _sums(table: Tensor, pixels: Tensor, w: Tensor) -> Tensor:
-    """Rows of a table weighed and summed: pixels and w (n, K) -> (n, Q)."""
-    return F.embedding_bag(pixels, table, mode="sum", per_sample_weights=w)
+def _spread(rows_grad: Tensor, by: Bands, turned: Turned | None, m: int, target: Tensor) -> None:
+    """The gradient of the rows (C, h, Q) added to that of their window (C, R, Q)."""
+    if turned is None:
+        for samples, run, tile in _blocks(by, m):
+            target[:, run].baddbmm_(tile.t().expand(len(target), -1, -1), rows_grad[:, samples])
+        return
+    first = turned.first[m, slice(*by.windows[m])]
+    for part, to in zip(rows_grad, target, strict=True):
+        to.add_(F.embedding_bag(turned.samples[m], part, first, mode="sum", per_sample_weights=turned.w[m]))
 
 
-def _dots(rows: Tensor, table: Tensor, pixels: Tensor) -> Tensor:
-    """The dot products of each of the rows (n, Q) with those pixels (n, K) of a table: the gradients of the weights."""
-    n, K = pixels.shape
-    of = torch.arange(n).repeat_interleave(K)
-    first = torch.arange(0, n * K, K)
-    dots: Tensor = torch.ops.aten._embedding_bag_per_sample_weights_backward(  # noqa: SLF001 - it has no other name
-        rows, table, pixels.flatten(), first, of, 0
-    )
-    return dots
+def _weigh_back(rows_grad: Tensor, window: Tensor, by: Bands, m: int, tiles: Tensor) -> None:
+    """The gradient of the weights, from that of the rows (C, h, Q), into their tiles (h, P)."""
+    if by.block == 1:
+        pixels = _in_table(window, by, m)
+        rows, K = pixels.shape
+        dots = torch.ops.aten._embedding_bag_per_sample_weights_backward(  # noqa: SLF001 - it has no other name
+            rows_grad.flatten(0, 1),
+            window.flatten(0, 1),
+            pixels.flatten(),
+            torch.arange(0, rows * K, K),
+            torch.arange(rows).repeat_interleave(K),
+            0,
+        )
+        torch.sum(dots.view(-1, *tiles.shape), dim=0, out=tiles)
+        return
+    for samples, run, tile in _blocks(by, m):
+        tiles[samples, : tile.shape[1]] = torch.bmm(rows_grad[:, samples], window[:, run].transpose(1, 2)).sum(0)
+
+
+def _to_places(bands: Bands, tiles: Tensor, kernel: str) -> tuple[Tensor, Tensor]:
+    """The gradients of ``off`` and ``sharp``, from those of the weights in their tiles."""
+    grad = tiles.gather(-1, bands.pixels - bands.starts)
+    return weights_backward(grad, bands.w, bands.dark, bands.axis, bands.pixels, kernel)
