@@ -1,10 +1,11 @@
 """The banded product on the CPU: each sample meets only the pixels near it.
 
 First y, for all columns of a window, then x, straight into the glimpse. A block of neighbouring samples reads one run
-of pixels, and weighs it by a small matrix; where on y the few rows that a sample reads are much fewer than those of a
-run, they are summed one by one, by torch's `embedding_bag`. So nothing is turned or padded, and of pictures in the
-working dtype little is copied. The backward makes the rows again rather than keep them, and adds to the gradient of the
-image run by run or channel by channel: beside it nothing is held but the rows of one glimpse.
+of pixels, and weighs it by a small matrix. On y, where a sample reads far fewer rows than its run has, they are summed
+instead, by torch's `embedding_bag`. Nothing is turned or padded, and of pictures in the working dtype the runs are
+views; but what is summed must lie in one piece, so that a window that is not the whole picture is copied. The backward
+makes the rows again rather than keep them, and adds to the gradient of the image run by run or channel by channel:
+beside it nothing is held but a window and the rows of one glimpse.
 
 Letters: M glimpses in all, C channels; a window is R rows by Q columns; a sample reads K pixels, a run has P at most.
 """
@@ -21,8 +22,8 @@ from glimpse_cli.torch._axes import Axis, weights, weights_backward
 
 REACH = {torch.float32: 5.5, torch.float64: 8.0}  # how many s away a pixel still matters: for 1e-6, for 1e-14
 BLOCK = 32  # samples: shorter blocks multiply fewer zeros, longer ones are fewer calls and multiply faster
-SLOWER = 2  # a multiply-add in a sum takes as long as so many in a product
-SETUP = 2_000_000  # multiply-adds of a product in the time that the calls of the sums take
+SLOWER = 2  # a multiply-add of a sum takes the time of so many of a product
+SETUP = 4_000_000  # multiply-adds of a product in the time that sums take to begin
 WHOLE = 0.8  # of an axis: a window that is longer is made all of it, for it is then the image itself, not a copy
 LANES = 16  # pixels: windows are multiples of it, as torch compiles `embedding_bag` anew for each width
 
