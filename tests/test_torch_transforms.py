@@ -64,6 +64,21 @@ def test_compiled_it_is_one_graph_and_gives_the_same(name):
         torch.testing.assert_close(one, other, rtol=0, atol=1e-11)
 
 
+@pytest.mark.usefixtures("form")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_compiled_it_takes_another_number_than_the_first():
+    """From the second on, a number is a symbol to the compiler."""
+    torch._dynamo.reset()
+    images, u = pictures(2, 3, 23, 31), places()[0]
+
+    def look(s, d):
+        return gt.gaussian_glimpse(images, u, s, (d, -d), SIZE)
+
+    compiled = torch.compile(look, fullgraph=True, backend="aot_eager")
+    for s, d in ((0.9, 1.3), (0.7, 1.9), (1.4, 0.6)):
+        torch.testing.assert_close(compiled(s, d), look(s, d), rtol=0, atol=1e-13)
+
+
 @pytest.mark.parametrize("kernel", ["gaussian", "hat"])
 @pytest.mark.parametrize(("to_images", "to_places"), [(True, True), (False, True), (True, False)])
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")

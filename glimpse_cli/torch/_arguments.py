@@ -1,7 +1,7 @@
 """What callers may give: images, sizes, parameters and names, checked before any work, each error with its remedy."""
 
 from collections.abc import Sequence
-from math import isfinite
+from math import inf
 from typing import get_args
 
 import torch
@@ -107,6 +107,6 @@ def _tensor(name: str, value: Parameter, device: torch.device) -> Tensor:
 
 def _numbers(name: str, value: float | Sequence[float]) -> list[float]:
     values = [float(v) for v in value] if isinstance(value, Sequence) else [float(value)]
-    if len(values) not in (1, 2) or not all(map(isfinite, values)):
+    if len(values) not in (1, 2) or not all(abs(v) < inf for v in values):  # isfinite would end a compiled graph
         raise ParameterError(f"{name} must be a finite number, a pair (y, x) or a tensor, got {value!r}")
     return values
