@@ -79,6 +79,20 @@ def test_compiled_it_takes_another_number_than_the_first():
         torch.testing.assert_close(compiled(s, d), look(s, d), rtol=0, atol=1e-13)
 
 
+@pytest.mark.usefixtures("form")
+@pytest.mark.parametrize("name", LOOKS)
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+def test_exported_it_takes_images_of_another_size(name):
+    class Look(nn.Module):
+        def forward(self, images, v):
+            return LOOKS[name](images, v)
+
+    u, other = places()[0], pictures(2, 3, 29, 37)
+    free = {2: torch.export.Dim("H", min=8, max=64), 3: torch.export.Dim("W", min=8, max=64)}
+    exported = torch.export.export(Look(), (pictures(2, 3, 23, 31), u), dynamic_shapes=(free, None)).module()
+    torch.testing.assert_close(exported(other, u), LOOKS[name](other, u), rtol=0, atol=1e-13)
+
+
 @pytest.mark.parametrize("kernel", ["gaussian", "hat"])
 @pytest.mark.parametrize(("to_images", "to_places"), [(True, True), (False, True), (True, False)])
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")

@@ -64,4 +64,4 @@ def comb_to_scale_shift(u: Tensor, d: Tensor, size: Pair, image_size: Pair) -> t
 
 def _pair(size: Pair, like: Tensor) -> Tensor:
     """A size as (y, x) on the tensor's device, made there: copying it would make a GPU wait."""
-    return torch.stack([torch.full((), float(n), dtype=torch.float64, device=like.device) for n in size])
+    return torch.stack([torch.full((), n, dtype=torch.float64, device=like.device) for n in size])
