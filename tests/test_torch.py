@@ -263,12 +263,14 @@ def test_nothing_comes_of_nothing(method):
 
 
 @pytest.mark.usefixtures("form")
-def test_a_place_that_is_no_number_gives_no_numbers_and_no_crash():
-    images = pictures(2, 1, 23, 31)
-    u = torch.tensor([[math.nan, 3.0], [2.0, 3.0]])
-    found = gt.gaussian_glimpse(images, u, 1.0, 1.0, SIZE)
+@pytest.mark.parametrize("method", ["gaussian", "stn", "hard"])
+@pytest.mark.parametrize("padding", ["zeros", "border"])
+def test_a_place_that_is_no_number_gives_no_numbers_and_no_crash(method, padding):
+    images, boxes = pictures(2, 1, 23, 31), torch.tensor([[2.0, math.nan, 9.0, 8.0], [2.0, 3.0, 9.0, 8.0]])
+    found = gt.box_glimpse(images, boxes, SIZE, method, padding=padding)
     assert found[0].isnan().all()
     assert found[1].isfinite().all()
+    assert gt.glimpse_mask((23, 31), *gt.box_to_comb(boxes[0], SIZE), SIZE, method, padding=padding).isnan().any()
 
 
 def test_pictures_that_are_not_contiguous_are_read_right():

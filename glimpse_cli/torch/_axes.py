@@ -66,7 +66,8 @@ def hat_axis(p: Tensor, N: int, padding: str, dtype: torch.dtype) -> Axis:
 def nearest_axis(p: Tensor, N: int, padding: str, dtype: torch.dtype) -> Axis:
     """The nearest pixel of each place, ``floor(p + 1/2)``: a hat whose places are whole. Outside by the padding."""
     p = p.detach().clamp(-2, N + 1) if padding == "zeros" else _inside(p.detach(), N, padding)
-    return Axis((p + 0.5).floor().long(), torch.zeros_like(p, dtype=dtype), torch.ones_like(p[..., 0], dtype=dtype))
+    nothing = (p - p).to(dtype)  # but NaN where the place is no number, which a pixel's index cannot be
+    return Axis((p + 0.5).floor().long(), nothing, torch.ones_like(p[..., 0], dtype=dtype))
 
 
 def weights(axis: Axis, pixels: Tensor, kernel: str, eps: float) -> tuple[Tensor, Tensor | None]:

@@ -274,13 +274,14 @@ def _weigh(images: Tensor, y: Axis, x: Axis, kernel: Kernel) -> Tensor:
 
 
 def _pick(images: Tensor, y: Axis, x: Axis) -> Tensor:
-    """The pixels themselves, 0 where there is none."""
+    """The pixels themselves, 0 where there is none, NaN where the place is no number."""
     (B, _, H, W) = images.shape
     rows, columns = y.near[..., :, None], x.near[..., None, :]
     image = torch.arange(B, device=images.device)[:, None, None, None]
-    inside = (rows >= 0) & (rows < H) & (columns >= 0) & (columns < W)
+    outside = y.off[..., :, None] + x.off[..., None, :]  # 0 or NaN
+    inside = (rows >= 0) & (rows < H) & (columns >= 0) & (columns < W) & (outside == 0)
     values = images[image, :, rows.clamp(0, H - 1), columns.clamp(0, W - 1)].to(y.off.dtype)  # (B, N, h, w, C)
-    return torch.where(inside[..., None], values, 0.0).movedim(-1, 2)
+    return torch.where(inside[..., None], values, outside[..., None]).movedim(-1, 2)
 
 
 def _tap_name(method: str) -> str:
