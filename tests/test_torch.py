@@ -307,6 +307,13 @@ def test_a_mask_is_the_gradient_of_the_glimpse_s_sum(method, padding):
     torch.testing.assert_close(found, gradient[:, 0], rtol=0, atol=1e-12)
 
 
+def test_the_width_of_a_mask_is_whatever_the_width_of_a_glimpse_may_be():
+    u, d = pair(3.2, 5.1).expand(3, 2), pair(1.1, 2.3)
+    want = gt.glimpse_mask((23, 31), u, d, SIZE, s=torch.full((3, 2), 1.5))
+    for same in (1.5, (1.5, 1.5), torch.tensor(1.5), torch.full((1,), 1.5), torch.full((3, 1), 1.5)):
+        assert torch.equal(gt.glimpse_mask((23, 31), u, d, SIZE, s=same), want)
+
+
 @given(st.tuples(*[st.floats(-50, 50)] * 2), st.tuples(*[st.floats(0.01, 20)] * 2))
 def test_spellings_are_those_of_combs_and_come_back(first, step):
     u, d = torch.tensor(first, dtype=torch.float64), torch.tensor(step, dtype=torch.float64)

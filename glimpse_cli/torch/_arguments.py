@@ -75,7 +75,7 @@ def aligned(images: Tensor, **parameters: Parameter) -> tuple[list[Tensor], bool
         ParameterError: a shape that does not broadcast to (B, 2) or (B, N, 2), a number that is not finite, or a
             tensor on another device.
     """
-    tensors = {name: _tensor(name, value, images.device) for name, value in parameters.items()}
+    tensors = {name: as_tensor(name, value, images.device) for name, value in parameters.items()}
     several = any(t.dim() == 3 for t in tensors.values())
     tensors = {name: t.unsqueeze(1) if t.dim() == 2 else t for name, t in tensors.items()}
     try:
@@ -93,7 +93,7 @@ def aligned(images: Tensor, **parameters: Parameter) -> tuple[list[Tensor], bool
     return [t.expand(shape) for t in tensors.values()], several
 
 
-def _tensor(name: str, value: Parameter, device: torch.device) -> Tensor:
+def as_tensor(name: str, value: Parameter, device: torch.device) -> Tensor:
     """A parameter as float64 on the device; numbers are made there, as copying them would make a GPU wait."""
     if not isinstance(value, Tensor):
         made = [torch.full((), v, dtype=torch.float64, device=device) for v in _numbers(name, value)]

@@ -20,6 +20,7 @@ from glimpse_cli.torch._arguments import (
     PEAKS,
     Parameter,
     aligned,
+    as_tensor,
     require_eps,
     require_images,
     require_method,
@@ -194,7 +195,7 @@ def glimpse_mask(  # noqa: PLR0917 - as `box_glimpse`
     d: Tensor,
     size: Pair,
     method: str = "gaussian",
-    s: Tensor | None = None,
+    s: Parameter | None = None,
     padding: str | None = None,
 ) -> Tensor:
     """What a glimpse attends to: how much each pixel weighs in its sum, the gradient of that sum.
@@ -207,7 +208,7 @@ def glimpse_mask(  # noqa: PLR0917 - as `box_glimpse`
         d: the steps (..., 2), pixels.
         size: (h, w) of the glimpse.
         method: "gaussian", "stn" or "hard".
-        s: the Gaussian's widths (..., 2), pixels; by default ``0.35 max(1, |d|)``.
+        s: the Gaussian's widths (..., 2), pixels, a number or a pair; by default ``0.35 max(1, |d|)``.
         padding: as for `box_glimpse`.
 
     Returns:
@@ -216,7 +217,8 @@ def glimpse_mask(  # noqa: PLR0917 - as `box_glimpse`
     require_size(size)
     require_size(image_size)
     kernel = _kernel(method, padding or "border", s)
-    combs = Combs(u.double(), d.double(), default_width(d) if s is None else s.double())
+    s = default_width(d) if s is None else as_tensor("s", s, u.device)
+    combs = Combs(*torch.broadcast_tensors(u.double(), d.double(), s))  # type: ignore[no-untyped-call]  # torch's
     y, x = _axes(combs, size, image_size, kernel, working_dtype(u.dtype))
     name = _tap_name(method)
     rows, columns = (axis_mask(axis, N, name, kernel.eps).sum(-2) for axis, N in zip((y, x), image_size, strict=True))
