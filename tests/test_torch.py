@@ -210,7 +210,7 @@ def test_a_number_a_pair_and_a_tensor_say_the_same():
     images = pictures(2, 3, 23, 31)
     full = torch.full((2, 2), 1.5, dtype=torch.float64)
     want = gt.gaussian_glimpse(images, full, full, full, SIZE)
-    for same in (1.5, (1.5, 1.5), torch.tensor(1.5), full[0], full[:1], full[:, :1]):
+    for same in (1.5, (1.5, 1.5), np.array([1.5, 1.5]), torch.tensor(1.5), full[0], full[:1], full[:, :1]):
         torch.testing.assert_close(gt.gaussian_glimpse(images, same, same, same, SIZE), want, rtol=0, atol=0)
     one_an_image = gt.gaussian_glimpse(images, torch.tensor([[1.0, 2.0], [7.0, 8.0]]), 1, 1, SIZE)
     alone = gt.gaussian_glimpse(images[1:], (7, 8), 1, 1, SIZE)
@@ -362,6 +362,11 @@ WRONG = {
     "s must be above 0 px, got -1": lambda: gt.box_glimpse(IMAGES, BOXES, SIZE, s=-1),
     "u must be a finite number": lambda: gt.gaussian_glimpse(IMAGES, (1, math.nan), 1, 1, SIZE),
     "d must be a finite number, a pair": lambda: gt.gaussian_glimpse(IMAGES, 1, 1, (1, 2, 3), SIZE),
+    "u must be a finite number, a pair.*or a tensor, got array": lambda: gt.gaussian_glimpse(
+        IMAGES, np.ones((2, 2)), 1, 1, SIZE
+    ),
+    "s must be a finite number, a pair.*got None": lambda: gt.gaussian_glimpse(IMAGES, 1, None, 1, SIZE),
+    "u is a pair of tensors.*torch.stack": lambda: gt.gaussian_glimpse(IMAGES, (THREE[0, 0], 1), 1, 1, SIZE),
     r"broadcast to \(2, 2\) or \(2, N, 2\), got u \(3": lambda: gt.gaussian_glimpse(IMAGES, THREE, 1, 1, SIZE),
     "broadcast to.*scale": lambda: gt.stn_glimpse(IMAGES, torch.ones(2, 6), 0, SIZE),
     "height, width.*got 5": lambda: gt.gaussian_glimpse(IMAGES, 1, 1, 1, 5),

@@ -106,7 +106,17 @@ def as_tensor(name: str, value: Parameter, device: torch.device) -> Tensor:
 
 
 def _numbers(name: str, value: float | Sequence[float]) -> list[float]:
-    values = [float(v) for v in value] if isinstance(value, Sequence) else [float(value)]
+    # a pair may be an array of NumPy's; a number may be a symbol of the compiler's, which is asked for nothing else
+    several = not isinstance(value, int | float) and getattr(value, "ndim", isinstance(value, Sequence))
+    listed: Sequence[float] = value if several else [value]  # type: ignore[assignment, list-item]
+    if any(isinstance(v, Tensor) for v in listed):
+        raise ParameterError(
+            f"{name} is a pair of tensors", hint=f"torch.stack([{name}_y, {name}_x], dim=-1), which keeps gradients"
+        )
+    try:
+        values = [float(v) for v in listed]
+    except (TypeError, ValueError, OverflowError):
+        values = []
     if len(values) not in (1, 2) or not all(abs(v) < inf for v in values):  # isfinite would end a compiled graph
         raise ParameterError(f"{name} must be a finite number, a pair (y, x) or a tensor, got {value!r}")
     return values
