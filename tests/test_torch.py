@@ -193,6 +193,13 @@ def test_one_glimpse_an_image_keeps_its_axis_where_it_was_given_one():
     assert gt.box_glimpse(images, boxes[:, None], SIZE).shape == (2, 1, 3, 5, 7)
 
 
+@pytest.mark.parametrize("size", [[5, 7], torch.Size(SIZE), tuple(np.array(SIZE))])
+@pytest.mark.parametrize("method", ["gaussian", "stn", "hard"])
+def test_a_size_is_two_whole_numbers_whoever_made_them(method, size):
+    images, boxes = pictures(2, 3, 23, 31), torch.tensor([2.0, 3, 9, 12])
+    assert torch.equal(gt.box_glimpse(images, boxes, size, method), gt.box_glimpse(images, boxes, SIZE, method))
+
+
 @pytest.mark.usefixtures("form")
 @pytest.mark.parametrize("method", ["gaussian", "stn", "hard"])
 @pytest.mark.parametrize("padding", ["zeros", "border"])
@@ -370,6 +377,9 @@ WRONG = {
     r"broadcast to \(2, 2\) or \(2, N, 2\), got u \(3": lambda: gt.gaussian_glimpse(IMAGES, THREE, 1, 1, SIZE),
     "broadcast to.*scale": lambda: gt.stn_glimpse(IMAGES, torch.ones(2, 6), 0, SIZE),
     "height, width.*got 5": lambda: gt.gaussian_glimpse(IMAGES, 1, 1, 1, 5),
+    r"height, width.*got \(5.0, 7\)": lambda: gt.hard_glimpse(IMAGES, 1, 1, (5.0, 7)),
+    r"height, width.*got \(7, 0\)": lambda: gt.box_to_comb(BOXES, (7, 0)),
+    r"height, width.*got 7": lambda: gt.comb_to_box(THREE, THREE, 7),
     r"height, width.*got \(0, 7\)": lambda: gt.GaussianGlimpse((0, 7)),
     "eps must be 0 or above": lambda: gt.gaussian_glimpse(IMAGES, 1, 1, 1, SIZE, eps=-1e-8),
     "padding must be one of zeros, border, reflection, got 'edge'": lambda: gt.stn_glimpse(IMAGES, 1, 1, SIZE, "edge"),

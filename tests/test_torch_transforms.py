@@ -109,6 +109,15 @@ def test_the_operators_keep_torch_s_rules(kernel, to_images, to_places):
     torch.library.opcheck(_operators.banded_backward, (grad, *detached, to_images, to_places))
 
 
+@pytest.mark.usefixtures("form")
+@pytest.mark.parametrize("name", LOOKS)
+@pytest.mark.filterwarnings("ignore")  # torch.jit is on its way out, and says so
+def test_traced_it_takes_other_places_and_images_of_another_size(name):
+    traced = torch.jit.trace(LOOKS[name], (pictures(2, 3, 23, 31), places()[0]))
+    images, u = pictures(3, 3, 29, 37), places()[0][[0, 1, 0]] + 1
+    torch.testing.assert_close(traced(images, u), LOOKS[name](images, u), rtol=0, atol=1e-13)
+
+
 # ---------------------------------------------------------------- vmap and func
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from math import inf
+from numbers import Integral
 from typing import get_args
 
 import torch
@@ -14,6 +15,7 @@ Parameter = float | Sequence[float] | Tensor
 
 METHODS = ("gaussian", "stn", "hard")
 PEAKS = {torch.uint8: 255.0, torch.uint16: 65535.0}  # the value that becomes 1
+WHOLE: tuple[type, ...] = (Integral, torch.SymInt)  # NumPy's too, and the symbols of a traced shape
 FLOATS = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 
 
@@ -34,7 +36,7 @@ def require_images(images: Tensor) -> None:
 def require_size(size: tuple[int, int]) -> None:
     """Refuse a size that is not two whole numbers of 1 or more."""
     pair = isinstance(size, Sequence) and len(size) == 2
-    if not pair or not all(isinstance(n, int) and n >= 1 for n in size):
+    if not pair or not all(isinstance(n, WHOLE) and n >= 1 for n in size):
         raise ParameterError(f"a size is (height, width), two whole numbers of 1 or more, got {size!r}")
 
 

@@ -105,7 +105,6 @@ def stn_glimpse(images: Tensor, scale: Parameter, shift: Parameter, size: Pair, 
     Source: the post, Spatial Transformer; Jaderberg et al., "Spatial Transformer Networks" (2015).
     """
     require_images(images)
-    require_size(size)
     (scale, shift), several = aligned(images, scale=scale, shift=shift)
     u, d = scale_shift_to_comb(scale, shift, size, (images.shape[2], images.shape[3]))
     return _look(images, Combs(u, d, d), size, Kernel("stn", padding=padding), several)
@@ -159,7 +158,6 @@ def box_glimpse(  # noqa: PLR0917 - the first three are what most callers give
         ParameterError: shapes that do not fit, an unknown method or padding, s with another method than "gaussian".
     """
     require_images(images)
-    require_size(size)
     kernel = _kernel(method, padding or "border", s)
     u, d = box_to_comb(boxes, size)
     (u, d, s), several = aligned(images, u=u, d=d, s=default_width(d) if s is None else s)

@@ -9,12 +9,14 @@ import torch
 from torch import Tensor
 
 from glimpse_cli.errors import ParameterError
+from glimpse_cli.torch._arguments import require_size
 
 Pair = tuple[int, int]
 
 
 def box_to_comb(boxes: Tensor, size: Pair) -> tuple[Tensor, Tensor]:
     """Boxes (..., 4) as x0, y0, x1, y1, edge coordinates -> (u, d), each (..., 2) as (y, x), pixels."""
+    require_size(size)
     if boxes.shape[-1:] != (4,):
         raise ParameterError(
             f"boxes must end in 4 numbers, x0, y0, x1, y1, got the shape {tuple(boxes.shape)}",
@@ -28,6 +30,7 @@ def box_to_comb(boxes: Tensor, size: Pair) -> tuple[Tensor, Tensor]:
 
 def comb_to_box(u: Tensor, d: Tensor, size: Pair) -> Tensor:
     """(u, d), each (..., 2) as (y, x), pixels -> boxes (..., 4) as x0, y0, x1, y1; empty where d is 0."""
+    require_size(size)
     u, d = u.double(), d.double()
     low = u + 0.5 - d / 2
     high = low + _pair(size, d) * d
@@ -40,6 +43,7 @@ def scale_shift_to_comb(scale: Tensor, shift: Tensor, size: Pair, image_size: Pa
     A glimpse of one sample sits at the middle, as in torch: ``(N - 1) / 2 * (shift + 1)``, and its d is 0. (Sonnet
     puts it at ``-scale + shift``.)
     """
+    require_size(size)
     scale, shift = scale.double(), shift.double()
     n, N = _pair(size, scale), _pair(image_size, scale)
     reach = torch.where(n == 1, 0.0, scale)
@@ -52,6 +56,7 @@ def comb_to_scale_shift(u: Tensor, d: Tensor, size: Pair, image_size: Pair) -> t
     Raises:
         ParameterError: an axis of the image is one pixel long, where every (scale, shift) reads that pixel.
     """
+    require_size(size)
     if 1 in image_size:
         raise ParameterError(
             f"(scale, shift) cannot be recovered on an axis of one pixel, got the image size {image_size}"
