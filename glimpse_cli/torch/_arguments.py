@@ -77,22 +77,22 @@ def aligned(images: Tensor, **parameters: Parameter) -> tuple[list[Tensor], bool
         ParameterError: a shape that does not broadcast to (B, 2) or (B, N, 2), a number that is not finite, or a
             tensor on another device.
     """
-    tensors = {name: as_tensor(name, value, images.device) for name, value in parameters.items()}
-    several = any(t.dim() == 3 for t in tensors.values())
-    tensors = {name: t.unsqueeze(1) if t.dim() == 2 else t for name, t in tensors.items()}
+    given = {name: as_tensor(name, value, images.device) for name, value in parameters.items()}
+    several = any(t.dim() == 3 for t in given.values())
+    tensors = [t.unsqueeze(1) if t.dim() == 2 else t for t in given.values()]
     try:
         shape = torch.broadcast_shapes(  # type: ignore[no-untyped-call]  # torch gives it no types
-            *(t.shape for t in tensors.values()), (images.shape[0], 1, 2)
+            *(t.shape for t in tensors), (images.shape[0], 1, 2)
         )
     except RuntimeError:
         shape = torch.Size([])
     if len(shape) != 3 or shape[0] != images.shape[0] or shape[2] != 2:
-        shapes = ", ".join(f"{name} {tuple(t.shape)}" for name, t in tensors.items())
+        shapes = ", ".join(f"{name} {tuple(t.shape)}" for name, t in given.items())
         raise ParameterError(
             f"parameters must broadcast to ({images.shape[0]}, 2) or ({images.shape[0]}, N, 2), got {shapes}",
             why="they are pairs (y, x) for each image of the batch, or for each of N glimpses of each image",
         )
-    return [t.expand(shape) for t in tensors.values()], several
+    return [t.expand(shape) for t in tensors], several
 
 
 def as_tensor(name: str, value: Parameter, device: torch.device) -> Tensor:

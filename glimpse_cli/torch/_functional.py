@@ -158,7 +158,7 @@ def box_glimpse(  # noqa: PLR0917 - the first three are what most callers give
         ParameterError: shapes that do not fit, an unknown method or padding, s with another method than "gaussian".
     """
     require_images(images)
-    kernel = _kernel(method, padding or "border", s)
+    kernel = _kernel(method, "border" if padding is None else padding, s)
     u, d = box_to_comb(boxes, size)
     (u, d, s), several = aligned(images, u=u, d=d, s=default_width(d) if s is None else s)
     return _look(images, Combs(u, d, s), size, kernel, several)
@@ -214,7 +214,7 @@ def glimpse_mask(  # noqa: PLR0917 - as `box_glimpse`
     """
     require_size(size)
     require_size(image_size)
-    kernel = _kernel(method, padding or "border", s)
+    kernel = _kernel(method, "border" if padding is None else padding, s)
     s = default_width(d) if s is None else as_tensor("s", s, u.device)
     combs = Combs(*torch.broadcast_tensors(u.double(), d.double(), s))  # type: ignore[no-untyped-call]  # torch's
     y, x = _axes(combs, size, image_size, kernel, working_dtype(u.dtype))
