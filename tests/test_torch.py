@@ -390,6 +390,10 @@ WRONG = {
     "method must be one of gaussian, stn, hard, got 'soft'": lambda: gt.box_glimpse(IMAGES, BOXES, SIZE, "soft"),
     "s is the gaussian's width; stn has none": lambda: gt.box_glimpse(IMAGES, BOXES, SIZE, "stn", s=1.0),
     "boxes must end in 4": lambda: gt.box_glimpse(IMAGES, torch.ones(2, 5), SIZE),
+    r"boxes must broadcast to \(2, 4\) or \(2, N, 4\), got the shape \(3, 4\)": lambda: gt.box_glimpse(
+        IMAGES, BOXES[0].expand(3, 4), SIZE
+    ),
+    "boxes is on meta and the images on cpu": lambda: gt.box_glimpse(IMAGES, BOXES.to("meta"), SIZE),
     r"\(C, H, W\) or \(B, C, H, W\)": lambda: gt.extract(IMAGES[0, 0], Spec.from_box(Box(1, 1, 2, 2), SIZE)),
 }  # fmt: skip
 

@@ -33,6 +33,17 @@ def require_images(images: Tensor) -> None:
         )
 
 
+def require_boxes(boxes: Tensor, images: Tensor) -> None:
+    """Refuse boxes on another device, or that are not one or N for each image."""
+    _require_device("boxes", boxes, images.device)
+    B = images.shape[0]
+    if boxes.dim() > 3 or (boxes.dim() > 1 and boxes.shape[0] not in (1, B)):
+        raise ParameterError(
+            f"boxes must broadcast to ({B}, 4) or ({B}, N, 4), got the shape {tuple(boxes.shape)}",
+            hint="boxes[None] where all are of one image",
+        )
+
+
 def require_size(size: tuple[int, int]) -> None:
     """Refuse a size that is not two whole numbers of 1 or more."""
     pair = isinstance(size, Sequence) and len(size) == 2
@@ -100,11 +111,15 @@ def as_tensor(name: str, value: Parameter, device: torch.device) -> Tensor:
     if not isinstance(value, Tensor):
         made = [torch.full((), v, dtype=torch.float64, device=device) for v in _numbers(name, value)]
         return torch.stack(made)
+    _require_device(name, value, device)
+    return value.double()
+
+
+def _require_device(name: str, value: Tensor, device: torch.device) -> None:
     if value.device != device:
         raise ParameterError(
             f"{name} is on {value.device} and the images on {device}", hint=f"{name}.to({str(device)!r})"
         )
-    return value.double()
 
 
 def _numbers(name: str, value: float | Sequence[float]) -> list[float]:

@@ -21,6 +21,7 @@ from glimpse_cli.torch._arguments import (
     Parameter,
     aligned,
     as_tensor,
+    require_boxes,
     require_eps,
     require_images,
     require_method,
@@ -159,6 +160,7 @@ def box_glimpse(  # noqa: PLR0917 - the first three are what most callers give
     """
     require_images(images)
     kernel = _kernel(method, "border" if padding is None else padding, s)
+    require_boxes(boxes, images)
     u, d = box_to_comb(boxes, size)
     (u, d, s), several = aligned(images, u=u, d=d, s=default_width(d) if s is None else s)
     return _look(images, Combs(u, d, s), size, kernel, several)
