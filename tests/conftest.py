@@ -1,5 +1,10 @@
-"""Every test sees the same terminal: no colour, a fixed width; and property tests have no deadline."""
+"""Every test sees the same terminal: no colour, a fixed width; property tests have no deadline."""
 
+import math
+import os
+from pathlib import Path
+
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
 
@@ -7,6 +12,9 @@ settings.register_profile(
     "glimpse", deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 settings.load_profile("glimpse")
+
+if not Path("/dev/nvidiactl").exists():  # where no GPU is, Triton interprets its kernels: said before it is imported
+    os.environ["TRITON_INTERPRET"] = "1"
 
 
 @pytest.fixture(autouse=True)
@@ -16,3 +24,22 @@ def _plain_terminal(monkeypatch):
     monkeypatch.setenv("NO_COLOR", "1")
     monkeypatch.setenv("COLUMNS", "110")
     monkeypatch.setenv("TERMINAL_WIDTH", "110")
+
+
+@pytest.fixture(params=["dense", "banded", "summed", "fused"])
+def form(request, monkeypatch):
+    """Each form of torch's product in turn, whatever the estimates would choose; fused is a GPU's, interpreted."""
+    from glimpse_cli.torch import _banded, _functional, _operators
+
+    monkeypatch.setattr(_functional, "SMALL", math.inf if request.param == "dense" else 0)
+    monkeypatch.setattr(_banded, "SETUP", 0 if request.param == "summed" else math.inf)
+    monkeypatch.setattr(_banded, "SLOWER", 0)
+    if request.param == "fused":
+        pytest.importorskip("triton", reason="Triton is not there")
+        if "TRITON_INTERPRET" not in os.environ:
+            pytest.skip("there is a GPU to run the kernels: tests/test_torch_fused.py")
+        from glimpse_cli.torch import _fused
+
+        monkeypatch.setattr(_operators, "form_of", lambda _device: _fused)
+    with np.errstate(all="ignore"):  # the interpreter's, of numbers that are then thrown away
+        yield request.param

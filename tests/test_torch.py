@@ -19,14 +19,6 @@ from oracle import apply, gaussian_row, hat_row, nearest_row
 PADDINGS = ["zeros", "border", "reflection"]
 SIZE = (5, 7)
 PEAKS = {torch.uint8: 255, torch.uint16: 65535}
-BOTH = pytest.fixture(params=["dense", "banded"])
-
-
-@BOTH
-def form(request, monkeypatch):
-    """Each form of the product in turn, whatever the estimate would choose."""
-    monkeypatch.setattr(_functional, "SMALL", math.inf if request.param == "dense" else 0)
-    return request.param
 
 
 def pictures(*shape, dtype=torch.float64, seed=0):

@@ -15,13 +15,6 @@ from glimpse_cli.torch import _axes, _banded, _functional
 SIZE = (5, 7)
 
 
-@pytest.fixture(params=["dense", "banded"])
-def form(request, monkeypatch):
-    """Each form of the product in turn, whatever the estimate would choose."""
-    monkeypatch.setattr(_functional, "SMALL", math.inf if request.param == "dense" else 0)
-    return request.param
-
-
 def pictures(*shape, dtype=torch.float64):
     return torch.rand(shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64).to(dtype)
 
@@ -49,21 +42,19 @@ def test_gaussian_gradients_are_finite_differences_twice(eps):
     assert gradgradcheck(look, inputs, fast_mode=True)
 
 
-@pytest.mark.usefixtures("form")
 @pytest.mark.parametrize("padding", ["zeros", "border", "reflection"])
-def test_spatial_transformer_gradients_are_finite_differences(padding):
+def test_spatial_transformer_gradients_are_finite_differences(padding, form):
     images = pictures(2, 2, 11, 13).requires_grad_()
     scale, shift = leaf((0.37, -0.81), (1.3, 0.52)), leaf((0.13, 0.47), (-0.31, 0.09))
 
     def look(images, scale, shift):
         return gt.stn_glimpse(images, scale, shift, (3, 4), padding)
 
-    assert gradcheck(look, (images, scale, shift))
+    assert gradcheck(look, (images, scale, shift), fast_mode=form == "fused")  # interpreted it is slow
 
 
-@pytest.mark.usefixtures("form")
 @pytest.mark.parametrize("method", ["gaussian", "stn", "hard"])
-def test_box_gradients_are_finite_differences(method):
+def test_box_gradients_are_finite_differences(method, form):
     images = pictures(1, 1, 11, 13).requires_grad_()
     boxes = leaf(((1.3, -2.2, 9.4, 6.1), (3.3, 4.2, 19.4, 7.6)))  # two of one image; the d of the second is above 1
 
@@ -71,7 +62,7 @@ def test_box_gradients_are_finite_differences(method):
         return gt.box_glimpse(images, boxes, (3, 4), method)
 
     wanted = (images,) if method == "hard" else (images, boxes)  # where hard attention looks, it cannot learn
-    assert gradcheck(lambda *t: look(*t, *(images, boxes)[len(t) :]), wanted)
+    assert gradcheck(lambda *t: look(*t, *(images, boxes)[len(t) :]), wanted, fast_mode=form == "fused")
 
 
 @pytest.mark.usefixtures("form")
@@ -179,7 +170,7 @@ def test_the_backward_holds_no_image_for_each_glimpse():
     p = torch.linspace(10, 500, 60, dtype=torch.float64).view(1, 20, 3)[..., :1] + torch.arange(32.0)
     axes = [_axes.gaussian_axis(p, torch.full((1, 20), 0.6).double(), N, torch.float32) for N in (600, 700)]
     with Largest() as largest:
-        _banded.backward(torch.ones(1, 20, 3, 32, 32), images, *axes, "gaussian", 0.0, torch.zeros_like(images), True)
+        _banded.backward(torch.ones(1, 20, 3, 32, 32), images, *axes, "gaussian", 0.0, True, True)
     assert largest.numbers == images.numel()  # the gradient of the one image, and nothing larger
 
 
@@ -197,8 +188,9 @@ def photograph(h, w):
     return scene[None, None]
 
 
-@pytest.mark.usefixtures("form")
+@pytest.mark.parametrize("form", ["dense", "banded", "summed"], indirect=True)
 @pytest.mark.parametrize("method", ["gaussian", "stn"])
+@pytest.mark.usefixtures("form")
 def test_a_box_is_recovered_from_its_crop(method):
     scene, hidden = photograph(97, 131), torch.tensor([[33.0, 21.0, 88.0, 67.0]])
     target = gt.box_glimpse(scene, hidden, (19, 23), method)

@@ -1,6 +1,5 @@
 """`glimpse_cli.torch` under all that torch does to functions: compile, vmap, func, DDP, autocast, other devices."""
 
-import math
 import subprocess
 import sys
 
@@ -11,17 +10,10 @@ from torch.func import functional_call, grad, jacrev, vmap
 
 import glimpse_cli
 import glimpse_cli.torch as gt
-from glimpse_cli.torch import _axes, _functional, _operators
+from glimpse_cli.torch import _axes, _operators
 
 SIZE = (5, 7)
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
-
-
-@pytest.fixture(params=["dense", "banded"])
-def form(request, monkeypatch):
-    """Each form of the product in turn, whatever the estimate would choose."""
-    monkeypatch.setattr(_functional, "SMALL", math.inf if request.param == "dense" else 0)
-    return request.param
 
 
 def pictures(*shape, dtype=torch.float64):

@@ -10,10 +10,11 @@ beside it nothing is held but a window and the rows of one glimpse.
 Letters: M glimpses in all, C channels; a window is R rows by Q columns; a sample reads K pixels, a run has P at most.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from math import prod
 from typing import NamedTuple
 
+import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812 - the name torch's users know it by
 from torch import Tensor
@@ -101,11 +102,12 @@ def backward(  # noqa: PLR0917 - what `forward` took and gave, and what is wante
     x: Axis,
     kernel: str,
     eps: float,
-    images_grad: Tensor | None,
+    to_images: bool,
     to_places: bool,
-) -> Gradients | None:
-    """The gradients of the places, where they are wanted; that of the images is added to images_grad."""
+) -> tuple[Tensor | None, Gradients | None]:
+    """The gradients of the images, in their dtype, and of the places, where they are wanted."""
     B, N, C, h, w = grad.shape
+    images_grad = _zeros(images.shape, grad.dtype) if to_images else None
     by, bx = _both(images, y, x, kernel, eps)
     turned = _turned(by, images.shape[2]) if by.block == 1 and images_grad is not None else None
     tiles_y, tiles_x = torch.zeros_like(by.tiles), torch.zeros_like(bx.tiles)
@@ -126,10 +128,17 @@ def backward(  # noqa: PLR0917 - what `forward` took and gave, and what is wante
             _spread(rows_grad, by, turned, m, images_grad[m // N, :, y0:y1, x0:x1])
         if to_places:
             _weigh_back(rows_grad, window, by, m, tiles_y[m])
+    if images_grad is not None:
+        images_grad = images_grad.to(images.dtype)
     if not to_places:
-        return None
+        return images_grad, None
     found = (*_to_places(by, tiles_y, kernel), *_to_places(bx, tiles_x, kernel))
-    return Gradients(*(t.view_as(like) for t, like in zip(found, (*y[1:], *x[1:]), strict=True)))
+    return images_grad, Gradients(*(t.view_as(like) for t, like in zip(found, (*y[1:], *x[1:]), strict=True)))
+
+
+def _zeros(shape: Sequence[int], dtype: torch.dtype) -> Tensor:
+    """Zeros that the system makes where they are touched; torch would write them all, and only windows matter."""
+    return torch.from_numpy(np.zeros(tuple(shape), np.float64 if dtype == torch.float64 else np.float32))
 
 
 def _both(images: Tensor, y: Axis, x: Axis, kernel: str, eps: float) -> tuple[Bands, Bands]:

@@ -32,6 +32,7 @@ from glimpse_cli.torch._arguments import (
 )
 from glimpse_cli.torch._axes import Axis, axis_of, places
 from glimpse_cli.torch._dense import axis_mask, dense, whole_precision
+from glimpse_cli.torch._fused import available as fused_on
 from glimpse_cli.torch._operators import banded_glimpses
 from glimpse_cli.torch._spellings import Pair, box_to_comb, scale_shift_to_comb
 
@@ -266,11 +267,16 @@ def _axes(combs: Combs, size: Pair, image_size: Pair, kernel: Kernel, dtype: tor
 def _weigh(images: Tensor, y: Axis, x: Axis, kernel: Kernel) -> Tensor:
     """The glimpses by the form that is estimated to be faster.
 
-    Dense on a GPU, where a band would make the host wait for the places, and where all of a glimpse is at most `SMALL`
-    multiply-adds: C h W (H + w). The estimate looks at sizes alone, so that whoever traces a call takes the same way.
+    On the CPU dense where all of a glimpse is at most `SMALL` multiply-adds, C h W (H + w), else banded. On a GPU the
+    kernels of `glimpse_cli.torch._fused` where they run, but for float64, and else dense, as it makes nothing wait. The
+    estimate looks at sizes alone, so that whoever traces a call takes the same way.
     """
     (_, C, H, W), h, w = images.shape, y.near.shape[-1], x.near.shape[-1]
-    form = dense if images.device.type != "cpu" or C * h * W * (H + w) <= SMALL else banded_glimpses
+    if images.device.type == "cpu":
+        whole = C * h * W * (H + w) <= SMALL
+    else:
+        whole = y.off.dtype == torch.float64 or not fused_on(images.device)
+    form = dense if whole else banded_glimpses
     with whole_precision(images.device):
         return form(images, *y, *x, _tap_name(kernel.method), kernel.eps)
 

@@ -1,19 +1,27 @@
 """The banded product as operators of torch, with rules for autograd, `torch.compile`, `torch.func` and `torch.vmap`.
 
-To all of these an operator is opaque, so that what depends on the data (windows, runs) stays inside. The gradient of
-the gradient is the dense form's.
+To all of these an operator is opaque, so that what depends on the data (windows, runs) and on the device stays inside.
+The gradient of the gradient is the dense form's.
 """
 
-from collections.abc import Callable, Sequence
+from types import ModuleType
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
+from glimpse_cli.torch import _banded
 from glimpse_cli.torch._axes import Axis
-from glimpse_cli.torch._banded import backward, forward
 from glimpse_cli.torch._dense import dense
+
+
+def form_of(device: torch.device) -> ModuleType:
+    """The module that computes the product there; both have a `forward` and a `backward`."""
+    if device.type == "cpu":
+        return _banded
+    from glimpse_cli.torch import _fused  # noqa: PLC0415 - Triton is there only where there is a GPU
+
+    return _fused
 
 
 def banded_glimpses(*inputs: Any) -> Tensor:
@@ -21,11 +29,12 @@ def banded_glimpses(*inputs: Any) -> Tensor:
 
     `torch.func` knows the gradients of a Function, `torch.compile` those of an operator, and neither the other's.
     """
-    call: Callable[..., Tensor] = banded if torch.compiler.is_compiling() else Banded.apply
-    return call(*inputs)
+    call: Any = banded if torch.compiler.is_compiling() else Banded.apply
+    out: Tensor = call(*inputs)
+    return out
 
 
-@torch.library.custom_op("glimpse_cli::banded", mutates_args=(), device_types="cpu")
+@torch.library.custom_op("glimpse_cli::banded", mutates_args=(), device_types=("cpu", "cuda"))
 def banded(  # noqa: PLR0917 - an operator's arguments are flat
     images: Tensor,
     near_y: Tensor,
@@ -37,11 +46,13 @@ def banded(  # noqa: PLR0917 - an operator's arguments are flat
     kernel: str,
     eps: float,
 ) -> Tensor:
-    """`glimpse_cli.torch._banded.forward`: glimpses (B, N, C, h, w) of images (B, C, H, W) of any dtype."""
-    return forward(images, Axis(near_y, off_y, sharp_y), Axis(near_x, off_x, sharp_x), kernel, eps)
+    """Glimpses (B, N, C, h, w) of images (B, C, H, W) of any dtype."""
+    y, x = Axis(near_y, off_y, sharp_y), Axis(near_x, off_x, sharp_x)
+    out: Tensor = form_of(images.device).forward(images, y, x, kernel, eps)
+    return out
 
 
-@torch.library.custom_op("glimpse_cli::banded_backward", mutates_args=(), device_types="cpu")
+@torch.library.custom_op("glimpse_cli::banded_backward", mutates_args=(), device_types=("cpu", "cuda"))
 def banded_backward(  # noqa: PLR0917 - an operator's arguments are flat
     grad: Tensor,
     images: Tensor,
@@ -58,18 +69,15 @@ def banded_backward(  # noqa: PLR0917 - an operator's arguments are flat
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """The gradients of images, off_y, sharp_y, off_x, sharp_x; those not asked for are empty."""
     y, x = Axis(near_y, off_y, sharp_y), Axis(near_x, off_x, sharp_x)
-    images_grad = _zeros(images.shape if to_images else (0,), grad.dtype)
-    found = None
+    images_grad = places_grad = None
     if grad.numel():
-        found = backward(grad, images, y, x, kernel, eps, images_grad if to_images else None, to_places)
-    places = (off_y, sharp_y, off_x, sharp_x)
-    off_y, sharp_y, off_x, sharp_x = found or (grad.new_zeros(t.shape if to_places else 0) for t in places)
-    return images_grad.to(images.dtype), off_y, sharp_y, off_x, sharp_x
-
-
-def _zeros(shape: Sequence[int], dtype: torch.dtype) -> Tensor:
-    """Zeros that the system makes where they are touched; torch would write them all, and only windows matter."""
-    return torch.from_numpy(np.zeros(tuple(shape), np.float64 if dtype == torch.float64 else np.float32))
+        form = form_of(images.device)
+        images_grad, places_grad = form.backward(grad, images, y, x, kernel, eps, to_images, to_places)
+    if images_grad is None:
+        images_grad = torch.zeros(images.shape if to_images else 0, dtype=images.dtype, device=images.device)
+    if places_grad is None:
+        places_grad = [grad.new_zeros(t.shape if to_places else 0) for t in (off_y, sharp_y, off_x, sharp_x)]
+    return images_grad, *places_grad
 
 
 def _outline(images: Tensor, near_y: Tensor, off_y: Tensor, _sharp: Tensor, near_x: Tensor, *_: Any) -> Tensor:
