@@ -6,7 +6,8 @@ import sys
 import pytest
 import torch
 from torch import nn
-from torch.func import functional_call, grad, jacrev, vmap
+from torch.autograd import forward_ad
+from torch.func import functional_call, grad, hessian, jacfwd, jacrev, jvp, vmap
 
 import glimpse_cli
 import glimpse_cli.torch as gt
@@ -142,6 +143,26 @@ def test_func_gives_the_gradients_of_autograd_of_both_orders_and_each_of_a_batch
     one_by_one = zip(*(grad(loss_of, argnums=(0, 1))(v, images) for v in us), strict=True)
     for found, want in zip(each, one_by_one, strict=True):
         torch.testing.assert_close(found, torch.stack(want))
+
+
+@pytest.mark.usefixtures("form")
+@pytest.mark.parametrize("dtype", [torch.float64, torch.uint8])
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch's own rules
+def test_forward_mode_gives_the_gradients_of_reverse_mode(dtype):
+    images, u = (pictures(2, 3, 23, 31) * (255 if dtype == torch.uint8 else 1)).to(dtype), places()[0]
+    close = {"rtol": 1e-5, "atol": 1e-4, "check_dtype": False} if dtype == torch.uint8 else {"rtol": 1e-9, "atol": 1e-9}
+    along = torch.tensor([[0.3, -1.2], [2.0, 0.7]], dtype=torch.float64)
+    want = (jacrev(loss_of)(u, images) * along).sum()
+    torch.testing.assert_close(jvp(lambda u: loss_of(u, images), (u,), (along,))[1], want, **close)
+    with forward_ad.dual_level():
+        tangent = forward_ad.unpack_dual(loss_of(forward_ad.make_dual(u, along), images)).tangent
+    torch.testing.assert_close(tangent, want, **close)
+    torch.testing.assert_close(jacfwd(loss_of)(u, images), jacrev(loss_of)(u, images), **close)
+    torch.testing.assert_close(hessian(loss_of)(u, images), jacrev(jacrev(loss_of))(u, images), **close)
+    if dtype == torch.float64:
+        toward = pictures(2, 3, 23, 31).flip(-1)
+        want = (grad(loss_of, argnums=1)(u, images) * toward).sum()
+        torch.testing.assert_close(jvp(lambda i: loss_of(u, i), (images,), (toward,))[1], want, **close)
 
 
 def test_without_vmap_in_torch_all_else_is_there():

@@ -4,6 +4,7 @@ To all of these an operator is opaque, so that what depends on the data (windows
 The gradient of the gradient is the dense form's.
 """
 
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
@@ -74,7 +75,7 @@ def banded_backward(  # noqa: PLR0917 - an operator's arguments are flat
         form = form_of(images.device)
         images_grad, places_grad = form.backward(grad, images, y, x, kernel, eps, to_images, to_places)
     if images_grad is None:
-        images_grad = torch.zeros(images.shape if to_images else 0, dtype=images.dtype, device=images.device)
+        images_grad = images.new_zeros(images.shape) if to_images else grad.new_zeros(0)
     if places_grad is None:
         places_grad = [grad.new_zeros(t.shape if to_places else 0) for t in (off_y, sharp_y, off_x, sharp_x)]
     return images_grad, *places_grad
@@ -88,12 +89,12 @@ def _outline(images: Tensor, near_y: Tensor, off_y: Tensor, _sharp: Tensor, near
 def _outline_backward(*inputs: Any) -> tuple[Tensor, ...]:
     """What `banded_backward` gives, but for the numbers."""
     grad, images, _, off_y, sharp_y, _, off_x, sharp_x, _, _, to_images, to_places = inputs
-    first = images.new_empty(images.shape if to_images else 0)
+    first = images.new_empty(images.shape) if to_images else grad.new_empty(0)
     return first, *(grad.new_empty(t.shape if to_places else 0) for t in (off_y, sharp_y, off_x, sharp_x))
 
 
 class Banded(torch.autograd.Function):
-    """`banded` with its gradient; it takes and gives the same."""
+    """`banded` with its gradient; it takes and gives the same. Forward mode goes through the dense form."""
 
     generate_vmap_rule = True
 
@@ -106,6 +107,7 @@ class Banded(torch.autograd.Function):
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:  # noqa: ARG004 - torch's signature
         *tensors, ctx.kernel, ctx.eps = inputs
         ctx.save_for_backward(*tensors)
+        ctx.save_for_forward(*tensors)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
@@ -115,6 +117,12 @@ class Banded(torch.autograd.Function):
         found = BandedBackward.apply(grad, *ctx.saved_tensors, *settings)  # type: ignore[no-untyped-call]  # torch's
         off_y, sharp_y, off_x, sharp_x = found[1:] if to_places else [None] * 4
         return found[0] if to_images else None, None, off_y, sharp_y, None, off_x, sharp_x, None, None
+
+    @staticmethod
+    def jvp(ctx: Any, *tangents: Tensor | None) -> Tensor:
+        glimpses, inputs = _dense_of(ctx)
+        out: Tensor = _push(glimpses, inputs, [tangents[k] for k in (0, 2, 3, 5, 6)])
+        return out
 
 
 class BandedBackward(torch.autograd.Function):
@@ -131,25 +139,61 @@ class BandedBackward(torch.autograd.Function):
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:  # noqa: ARG004 - likewise
         *tensors, ctx.kernel, ctx.eps, ctx.to_images, ctx.to_places = inputs
         ctx.save_for_backward(*tensors)
+        ctx.save_for_forward(*tensors)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        grad, images, near_y, off_y, sharp_y, near_x, off_x, sharp_x = ctx.saved_tensors
-
-        def glimpses(*t: Tensor) -> Tensor:
-            images, off_y, sharp_y, off_x, sharp_x = t
-            return dense(images, near_y, off_y, sharp_y, near_x, off_x, sharp_x, ctx.kernel, ctx.eps)
-
-        def wanted(images: Tensor, *places: Tensor) -> tuple[Tensor, ...]:
-            return (*((images,) if ctx.to_images else ()), *(places if ctx.to_places else ()))
-
-        def gradients(grad: Tensor, *inputs: Tensor) -> tuple[Tensor, ...]:
-            found: tuple[Tensor, ...] = torch.func.vjp(glimpses, *inputs)[1](grad)
-            return wanted(*found)
-
-        pull = torch.func.vjp(gradients, grad, images, off_y, sharp_y, off_x, sharp_x)[1]
-        to_grad, images, off_y, sharp_y, off_x, sharp_x = pull(wanted(*grads))
+        gradients, inputs = _dense_backward_of(ctx)
+        wanted = [g for g, asked in zip(grads, _asked(ctx), strict=True) if asked]
+        to_grad, images, off_y, sharp_y, off_x, sharp_x = torch.func.vjp(gradients, *inputs)[1](wanted)
         return to_grad, images, None, off_y, sharp_y, None, off_x, sharp_x, None, None, None, None
+
+    @staticmethod
+    def jvp(ctx: Any, *tangents: Tensor | None) -> tuple[Tensor, ...]:
+        gradients, inputs = _dense_backward_of(ctx)
+        found = iter(_push(gradients, inputs, [tangents[k] for k in (0, 1, 3, 4, 6, 7)]))
+        return tuple(next(found) if asked else inputs[0].new_zeros(0) for asked in _asked(ctx))
+
+
+def _dense_of(ctx: Any) -> tuple[Callable[..., Tensor], list[Tensor]]:
+    """`dense` of what has gradients, and that: images, off_y, sharp_y, off_x, sharp_x."""
+    images, near_y, off_y, sharp_y, near_x, off_x, sharp_x = ctx.saved_tensors[-7:]
+    images = images if images.is_floating_point() else images.to(off_y.dtype)
+
+    def glimpses(*inputs: Tensor) -> Tensor:
+        images, off_y, sharp_y, off_x, sharp_x = inputs
+        return dense(images, near_y, off_y, sharp_y, near_x, off_x, sharp_x, ctx.kernel, ctx.eps)
+
+    return glimpses, [images, off_y, sharp_y, off_x, sharp_x]
+
+
+def _dense_backward_of(ctx: Any) -> tuple[Callable[..., list[Tensor]], list[Tensor]]:
+    """The gradients of `dense` that are asked for, from that of its glimpses and its inputs, and these."""
+    glimpses, inputs = _dense_of(ctx)
+
+    def gradients(grad: Tensor, *inputs: Tensor) -> list[Tensor]:
+        found = torch.func.vjp(glimpses, *inputs)[1](grad)
+        return [g for g, asked in zip(found, _asked(ctx), strict=True) if asked]
+
+    return gradients, [ctx.saved_tensors[0], *inputs]
+
+
+def _asked(ctx: Any) -> list[bool]:
+    """Which of the gradients of `_dense_of`'s inputs are asked for."""
+    return [ctx.to_images] + [ctx.to_places] * 4
+
+
+def _push(function: Callable[..., Any], inputs: list[Tensor], tangents: list[Tensor | None]) -> Any:
+    """How what the function gives changes as its inputs change by the tangents, of which None is no change."""
+    moving = [k for k, t in enumerate(tangents) if t is not None]  # the others may be integers, which never do
+
+    def of_moving(*moved: Tensor) -> Any:
+        now = dict(zip(moving, moved, strict=True))
+        return function(*(now.get(k, still) for k, still in enumerate(inputs)))
+
+    # pulling back is linear, and to pull that back again is to push: forward modes of torch do not nest
+    pulled = torch.func.vjp(of_moving, *(inputs[k] for k in moving))
+    return torch.func.vjp(pulled[1], pulled[0])[1](tuple(tangents[k] for k in moving))[0]
 
 
 def _batched(info: Any, in_dims: tuple[int | None, ...], *inputs: Any) -> tuple[Tensor, int]:
