@@ -25,7 +25,11 @@ class Localiser(nn.Module):
         )
         self.where = nn.Conv2d(16, 1, 3, padding=1)
         self.side = nn.Linear(16, 1)
-        self.what = nn.Sequential(nn.Flatten(), nn.Linear(256, 64), nn.ReLU(), nn.Linear(64, len(SHAPES)))
+        self.what = nn.Sequential(
+            *(nn.Conv2d(1, 16, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)),
+            *(nn.Conv2d(16, 32, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)),
+            *(nn.Flatten(), nn.Linear(512, 64), nn.ReLU(), nn.Linear(64, len(SHAPES))),
+        )
 
     def boxes(self, images: Tensor) -> Tensor:
         """Boxes (B, 4) around the mean of a map of where something is."""
@@ -72,7 +76,8 @@ def report(network: Localiser) -> tuple[float, float]:
 def train(steps: int = 600) -> Localiser:
     """The network after so many steps of 32 pictures."""
     network = Localiser()
-    adam = torch.optim.Adam(network.parameters(), lr=3e-3)
+    adam = torch.optim.Adam(network.parameters())
+    rate = torch.optim.lr_scheduler.OneCycleLR(adam, 4.5e-3, total_steps=steps)
     for step in range(steps):
         images, shape, _ = pictures(32)
         scores, _ = network(images)
@@ -80,6 +85,7 @@ def train(steps: int = 600) -> Localiser:
         adam.zero_grad()
         loss.backward()
         adam.step()
+        rate.step()
         if step % 100 == 0:
             named, found = report(network)
             print(f"step {step:4}: {named:4.0%} named right, {found:4.0%} looked at")  # noqa: T201 - who waits wants to see
