@@ -11,7 +11,7 @@ triton = pytest.importorskip("triton", reason="Triton is not there")
 
 from glimpse_cli.torch import _axes, _dense, _fused  # noqa: E402 - not without Triton
 
-INTERPRETED = "TRITON_INTERPRET" in os.environ
+INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 DEVICE = "cpu" if INTERPRETED else "cuda"
 pytestmark = [
     pytest.mark.skipif(not (INTERPRETED or torch.cuda.is_available()), reason="a GPU that torch does not see"),
@@ -87,6 +87,16 @@ def test_pixels_of_every_dtype_are_weighed_whole(dtype):
     assert_close([(found / peak, wanted / peak) for found, wanted in places])
 
 
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32, torch.bfloat16])
+def test_sums_of_many_pixels_stay_whole(dtype):
+    """A GPU's matrix units truncate as they sum, which an even picture under wide bells shows."""
+    images = torch.full((1, 1, 61, 800), 211 if dtype == torch.uint8 else 0.8203125, dtype=dtype)
+    p = torch.arange(3.0).double().view(1, 1, -1) * 40
+    y, x = (_axes.gaussian_axis(p + P / 5, torch.full((1, 1), 60.0), P, torch.float32) for P in (61, 800))
+    ours = _fused.forward(images.to(DEVICE), *(_axes.Axis(*(t.to(DEVICE) for t in a)) for a in (y, x)), "gaussian", 0.0)
+    assert_close([(ours.cpu() / images[0, 0, 0, 0], torch.ones(1, 1, 1, 3, 3))], 2e-6)
+
+
 def test_images_of_any_strides_are_read_right():
     y, x = axis("gaussian", 40, 9, "", seed=7), axis("gaussian", 52, 11, "", seed=8)
     images = numbers(2, 3, 40, 52).float()
@@ -121,6 +131,20 @@ def test_pixels_that_are_not_reached_are_not_read():
     grad = torch.ones(1, 1, 3, 20, 20, device=DEVICE)
     for gradient in _fused.backward(grad, images.to(DEVICE), *on, "gaussian", 0.0, False, True)[1]:
         assert gradient.isfinite().all()
+
+
+@pytest.mark.skipif(not INTERPRETED, reason="a GPU does not make memory where it is touched")
+def test_pixels_beyond_two_gigabytes_are_read():
+    """A picture whose columns lie so far apart that 32 bits do not reach the last."""
+    far = 2**31 // 39
+    memory = torch.empty(far * 41, dtype=torch.uint8)
+    images = memory.as_strided((1, 3, 7, 41), (0, 8, 1, far))
+    images[:] = (numbers(1, 3, 7, 41) * 255).to(torch.uint8)
+    combs = (numbers(1, 1), numbers(1, 1) + 7)
+    y, x = (_axes.gaussian_axis(_axes.places(*combs, 6), numbers(1, 1) + 1, P, torch.float32) for P in (7, 41))
+    glimpses = _fused.forward(images, y, x, "gaussian", 0.0)
+    assert torch.equal(glimpses, _fused.forward(images.contiguous(), y, x, "gaussian", 0.0))
+    assert glimpses.any()
 
 
 def test_the_same_call_gives_the_same_bits():

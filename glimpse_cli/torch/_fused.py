@@ -5,9 +5,10 @@ number comes back to the host. Triton compiles `glimpse_cli.torch._kernels` when
 """
 
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from os import environ
+from pathlib import Path
 from shutil import which
+from sysconfig import get_default_scheme, get_path
 from typing import NamedTuple
 
 import torch
@@ -33,7 +34,7 @@ class Samples(NamedTuple):
 
 
 def available(device: torch.device) -> bool:
-    """Whether the kernels run there: CUDA from compute capability 8.0 on, with Triton and the C compiler it needs."""
+    """Whether the kernels run there: CUDA from compute capability 8.0 on, with Triton and what it needs."""
     return _available(device)
 
 
@@ -45,11 +46,18 @@ def _available(device: torch.device) -> bool:
     if device.type != "cuda" or torch.version.cuda is None or torch.cuda.get_device_capability(device) < (8, 0):
         return False
     try:
-        major, minor = version("triton").split(".")[:2]
-    except PackageNotFoundError:
+        import triton  # noqa: PLC0415 - only where there is a GPU
+    except ImportError:
         return False
+    major, minor = triton.__version__.split(".")[:2]
+    return (int(major), int(minor)) >= (3, 3) and _compiles()
+
+
+def _compiles() -> bool:
+    """Whether Triton can compile the launchers of its kernels: it needs a C compiler and Python's headers."""
     compiler = environ.get("CC") or which("gcc") or which("clang")
-    return (int(major), int(minor)) >= (3, 3) and compiler is not None
+    scheme = get_default_scheme().replace("posix_local", "posix_prefix")  # as Triton looks for them
+    return compiler is not None and Path(get_path("include", scheme), "Python.h").exists()
 
 
 def forward(images: Tensor, y: Axis, x: Axis, kernel: str, eps: float) -> Tensor:

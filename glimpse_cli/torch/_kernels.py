@@ -9,7 +9,8 @@ Letters: M glimpses of B images, N an image; C channels; an axis has n samples o
 ``spans`` (3, M, n) int32, of each sample the nearest pixel and the first and last that it reaches, and ``numbers``
 (5, M, n): its offset from the nearest pixel, the rate at which its bell falls (``sharp`` in powers of two), the scale
 that makes its bell sum to 1, and what is subtracted in the derivatives by ``off`` and ``sharp`` (see `_slopes`);
-``plane`` is M n. Sizes of tiles are powers of two, 16 at least. One, two or three CHANNELS share their weights.
+``plane`` is M n; what changes with the batch alone
+is not compiled in. Sizes of tiles are powers of two, 16 at least. One, two or three CHANNELS share their weights.
 """
 
 import triton
@@ -51,14 +52,17 @@ def _head(a):
 
 @triton.jit
 def _product(a, b, total):
-    """``total + a @ b``; float32 as three products of heads and rests, which keeps it whole to some 1e-6."""
+    """``total + a @ b``; float32 as three products of heads and rests, which keeps it whole to some 1e-6.
+
+    The units truncate their sums: so they sum a strip, and what is added to the total is rounded.
+    """
     if a.dtype == tl.float64:
         total = tl.dot(a, b, total, input_precision="ieee", out_dtype=tl.float64)
     else:
         head_a, head_b = _head(a), _head(b)
-        total = tl.dot(a - head_a, head_b, total, input_precision="tf32")
-        total = tl.dot(head_a, b - head_b, total, input_precision="tf32")
-        total = tl.dot(head_a, head_b, total, input_precision="tf32")
+        strip = tl.dot(a - head_a, head_b, input_precision="tf32")
+        strip = tl.dot(head_a, b - head_b, strip, input_precision="tf32")
+        total += tl.dot(head_a, head_b, strip, input_precision="tf32")
     return total
 
 
@@ -66,8 +70,8 @@ def _product(a, b, total):
 def _product_of_halves(w, halves, total):
     """``total + w @ halves``: of what float16 holds exactly; of a weight, two of them leave 2^-22."""
     coarse = w.to(tl.float16)
-    total = tl.dot((w - coarse.to(tl.float32)).to(tl.float16), halves, total)
-    return tl.dot(coarse, halves, total)
+    strip = tl.dot((w - coarse.to(tl.float32)).to(tl.float16), halves)
+    return total + tl.dot(coarse, halves, strip)
 
 
 @triton.jit
@@ -81,8 +85,8 @@ def _product_of_pixels(w, pixels, total):
         total = _product_of_halves(w, pixels, total)
     elif pixels.dtype == tl.bfloat16:
         head = _head(w)
-        total = tl.dot(w - head, pixels.to(tl.float32), total, input_precision="tf32")
-        total = tl.dot(head, pixels.to(tl.float32), total, input_precision="tf32")
+        strip = tl.dot(w - head, pixels.to(tl.float32), input_precision="tf32")
+        total += tl.dot(head, pixels.to(tl.float32), strip, input_precision="tf32")
     else:
         total = _product(w, pixels.to(tl.float32), total)
     return total
@@ -122,7 +126,7 @@ def _met(spans, plane, m, n, first, last, ALL: tl.constexpr):
     return tl.min(tl.where(meets, i, n)), tl.max(tl.where(meets, i + 1, 0))
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["plane"])
 def axis_kernel(
     near, off, sharp, spans, numbers, plane, n, P, eps,
     REACH: tl.constexpr, HAT: tl.constexpr, BLOCK: tl.constexpr, STRIP: tl.constexpr,
@@ -189,19 +193,19 @@ def _tile(h, w, groups, TALL: tl.constexpr, WIDE: tl.constexpr):
 
 
 @triton.jit
-def _in_words(left, right, number):
+def _in_words(left, right, FLOATING: tl.constexpr):
     """Columns [left, right) and up to three more on each side, which let aligned rows be read in words of four.
 
     Of integers up to fifteen. A NaN there would spoil the sums, though no sample reaches it.
     """
-    if number.is_floating():
+    if FLOATING:
         left, right = left // 4 * 4, tl.cdiv(right, 4) * 4
     else:
         left, right = left // 16 * 16, tl.cdiv(right, 16) * 16
     return left, right
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["plane_y", "plane_x", "N"])
 def glimpses_kernel(
     images, out, spans_y, numbers_y, plane_y, spans_x, numbers_x, plane_x,
     stride_b, stride_c, stride_y, stride_x, N, C, W, h, w,
@@ -217,7 +221,7 @@ def glimpses_kernel(
     number = off_y.dtype
     image = images + (m // N).to(tl.int64) * stride_b + (group * CHANNELS).to(tl.int64) * stride_c
     top, bottom = tl.min(low_y), tl.max(high_y) + 1
-    left, right = _in_words(tl.min(low_x), tl.max(high_x) + 1, images.dtype.element_ty)
+    left, right = _in_words(tl.min(low_x), tl.max(high_x) + 1, images.dtype.element_ty.is_floating())
     glimpse_0 = tl.zeros((TALL, WIDE), number)
     glimpse_1, glimpse_2 = glimpse_0, glimpse_0
     for x0 in range(left // 16 * 16, right, COLUMNS):
@@ -228,13 +232,13 @@ def glimpses_kernel(
         for y0 in range(top, bottom, ROWS):
             y = y0 + tl.arange(0, ROWS)
             there = (y < bottom)[:, None] & reached
-            at = image + y.to(tl.int64)[:, None] * stride_y + x[None, :] * stride_x
+            at = image + y.to(tl.int64)[:, None] * stride_y + x.to(tl.int64)[None, :] * stride_x
             w_y = _bells(near_y[:, None], off_y[:, None], rate_y[:, None], y.to(number)[None, :], HAT)
             rows_0 = _product_of_pixels(w_y, tl.load(at, mask=there, other=0), rows_0)
             if CHANNELS > 1:
                 rows_1 = _product_of_pixels(w_y, tl.load(at + stride_c, mask=there, other=0), rows_1)
             if CHANNELS > 2:
-                rows_2 = _product_of_pixels(w_y, tl.load(at + 2 * stride_c, mask=there, other=0), rows_2)
+                rows_2 = _product_of_pixels(w_y, tl.load(at + stride_c + stride_c, mask=there, other=0), rows_2)
         w_x = _bells(near_x[None, :], off_x[None, :], rate_x[None, :], x.to(number)[:, None], HAT)
         glimpse_0 = _product(rows_0, w_x, glimpse_0)
         if CHANNELS > 1:
@@ -251,7 +255,7 @@ def glimpses_kernel(
         tl.store(target + 2 * h * w, glimpse_2 * scale, mask=there)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["plane_y", "plane_x", "N"])
 def images_gradient_kernel(
     grad, images_grad, spans_y, numbers_y, plane_y, spans_x, numbers_x, plane_x, plane, N, C, H, W, h, w,
     HAT: tl.constexpr, CHANNELS: tl.constexpr, ALL_Y: tl.constexpr, ALL_X: tl.constexpr,
@@ -298,10 +302,10 @@ def images_gradient_kernel(
     if CHANNELS > 1:
         tl.store(target + plane, total_1, mask=there)
     if CHANNELS > 2:
-        tl.store(target + 2 * plane, total_2, mask=there)
+        tl.store(target + plane + plane, total_2, mask=there)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["plane_y", "plane_x", "part_y", "part_x", "N"])
 def places_gradient_kernel(
     grad, images, parts_y, parts_x, part_y, part_x, spans_y, numbers_y, plane_y, spans_x, numbers_x, plane_x,
     stride_b, stride_c, stride_y, stride_x, N, C, W, h, w,
@@ -333,7 +337,7 @@ def places_gradient_kernel(
         given_2 = tl.load(looked + 2 * h * w, mask=inside, other=0.0) * scale
     image = images + (m // N).to(tl.int64) * stride_b + (group * CHANNELS).to(tl.int64) * stride_c
     top, bottom = tl.min(low_y), tl.max(high_y) + 1
-    left, right = _in_words(tl.min(low_x), tl.max(high_x) + 1, images.dtype.element_ty)
+    left, right = _in_words(tl.min(low_x), tl.max(high_x) + 1, images.dtype.element_ty.is_floating())
     to_off_y, to_sharp_y = tl.zeros_like(off_y), tl.zeros_like(off_y)
     to_off_x, to_sharp_x = tl.zeros_like(off_x), tl.zeros_like(off_x)
     for x0 in range(left // 16 * 16, right, COLUMNS):
@@ -350,7 +354,7 @@ def places_gradient_kernel(
         rows_0, rows_1, rows_2 = none, none, none  # By . I
         for y0 in range(top, bottom, ROWS):
             y = y0 + tl.arange(0, ROWS)
-            at = image + y.to(tl.int64)[:, None] * stride_y + x[None, :] * stride_x
+            at = image + y.to(tl.int64)[:, None] * stride_y + x.to(tl.int64)[None, :] * stride_x
             there = (y < bottom)[:, None] & reached
             w_y = _bells(near_y[:, None], off_y[:, None], rate_y[:, None], y.to(number)[None, :], HAT)
             pixels = tl.load(at, mask=there, other=0).to(number)
@@ -361,7 +365,7 @@ def places_gradient_kernel(
                 rows_1 = _product(w_y, pixels, rows_1)
                 to_w = _product(back_1, tl.trans(pixels), to_w)
             if CHANNELS > 2:
-                pixels = tl.load(at + 2 * stride_c, mask=there, other=0).to(number)
+                pixels = tl.load(at + stride_c + stride_c, mask=there, other=0).to(number)
                 rows_2 = _product(w_y, pixels, rows_2)
                 to_w = _product(back_2, tl.trans(pixels), to_w)
             by_off, by_sharp = _slopes(
