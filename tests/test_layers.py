@@ -20,6 +20,7 @@ KNOWS = {  # who may import what, at any depth of the file
     "typer": {"cli"},
     "rich": {"cli"},
     "pebble": {"batch"},
+    "triton": {"torch"},
 }
 
 

@@ -88,7 +88,7 @@ def test_exported_it_takes_images_of_another_size(name):
 
 @pytest.mark.parametrize("kernel", ["gaussian", "hat"])
 @pytest.mark.parametrize(("to_images", "to_places"), [(True, True), (False, True), (True, False)])
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore:.*grad attribute of a Tensor")  # of torch itself
 def test_the_operators_keep_torch_s_rules(kernel, to_images, to_places):
     images = pictures(2, 3, 23, 31, dtype=torch.float32).to(memory_format=torch.channels_last)
     p = torch.rand(2, 4, 5, generator=torch.Generator().manual_seed(5), dtype=torch.float64) * 20
@@ -147,7 +147,7 @@ def test_func_gives_the_gradients_of_autograd_of_both_orders_and_each_of_a_batch
 
 @pytest.mark.usefixtures("form")
 @pytest.mark.parametrize("dtype", [torch.float64, torch.uint8])
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch's own rules
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")  # of torch's own rules
 def test_forward_mode_gives_the_gradients_of_reverse_mode(dtype):
     images, u = (pictures(2, 3, 23, 31) * (255 if dtype == torch.uint8 else 1)).to(dtype), places()[0]
     close = {"rtol": 1e-5, "atol": 1e-4, "check_dtype": False} if dtype == torch.uint8 else {"rtol": 1e-9, "atol": 1e-9}
