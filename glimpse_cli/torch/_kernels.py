@@ -9,8 +9,7 @@ Letters: M glimpses of B images, N an image; C channels; an axis has n samples o
 ``spans`` (3, M, n) int32, of each sample the nearest pixel and the first and last that it reaches, and ``numbers``
 (5, M, n): its offset from the nearest pixel, the rate at which its bell falls (``sharp`` in powers of two), the scale
 that makes its bell sum to 1, and what is subtracted in the derivatives by ``off`` and ``sharp`` (see `_slopes`);
-``plane`` is M n; what changes with the batch alone
-is not compiled in. Sizes of tiles are powers of two, 16 at least. One, two or three CHANNELS share their weights.
+``plane`` is M n. Sizes of tiles are powers of two, 16 at least. One, two or three CHANNELS share their weights.
 """
 
 import triton
