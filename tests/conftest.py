@@ -35,7 +35,7 @@ def form(request, monkeypatch):
     monkeypatch.setattr(_banded, "SETUP", 0 if request.param == "summed" else math.inf)
     monkeypatch.setattr(_banded, "SLOWER", 0)
     if request.param == "fused":
-        pytest.importorskip("triton", reason="Triton is not there")
+        pytest.importorskip("triton", "3.3", reason="Triton is not there, or too old")
         if "TRITON_INTERPRET" not in os.environ:
             pytest.skip("there is a GPU to run the kernels: tests/test_torch_fused.py")
         from glimpse_cli.torch import _fused

@@ -7,7 +7,7 @@ import sys
 import pytest
 import torch
 
-triton = pytest.importorskip("triton", reason="Triton is not there")
+triton = pytest.importorskip("triton", "3.3", reason="Triton is not there, or too old")
 
 from glimpse_cli.torch import _axes, _dense, _fused  # noqa: E402 - not without Triton
 

@@ -3,13 +3,12 @@
 from collections.abc import Sequence
 from math import inf
 from numbers import Integral
-from typing import get_args
 
 import torch
 from torch import Tensor
 
 from glimpse_cli.errors import ParameterError
-from glimpse_cli.kernels import Padding
+from glimpse_cli.kernels import PADDINGS
 
 Parameter = float | Sequence[float] | Tensor
 
@@ -72,8 +71,8 @@ def require_method(method: str) -> None:
 
 def require_padding(padding: str) -> None:
     """Refuse an unknown padding."""
-    if padding not in get_args(Padding):
-        raise ParameterError(f"padding must be one of {', '.join(get_args(Padding))}, got {padding!r}")
+    if padding not in PADDINGS:
+        raise ParameterError(f"padding must be one of {', '.join(PADDINGS)}, got {padding!r}")
 
 
 def working_dtype(dtype: torch.dtype) -> torch.dtype:
@@ -124,7 +123,7 @@ def _require_device(name: str, value: Tensor, device: torch.device) -> None:
 
 def _numbers(name: str, value: float | Sequence[float]) -> list[float]:
     # a pair may be an array of NumPy's; a number may be a symbol of the compiler's, which is asked for nothing else
-    several = not isinstance(value, int | float) and getattr(value, "ndim", isinstance(value, Sequence))
+    several = not isinstance(value, (int, float)) and getattr(value, "ndim", isinstance(value, Sequence))
     listed: Sequence[float] = value if several else [value]  # type: ignore[assignment, list-item]
     if any(isinstance(v, Tensor) for v in listed):
         raise ParameterError(

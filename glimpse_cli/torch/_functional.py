@@ -288,7 +288,10 @@ def _pick(images: Tensor, y: Axis, x: Axis) -> Tensor:
     image = torch.arange(B, device=images.device)[:, None, None, None]
     outside = y.off[..., :, None] + x.off[..., None, :]  # 0 or NaN
     inside = (rows >= 0) & (rows < H) & (columns >= 0) & (columns < W) & (outside == 0)
-    values = images[image, :, rows.clamp(0, H - 1), columns.clamp(0, W - 1)].to(y.off.dtype)  # (B, N, h, w, C)
+    odd = images.dtype == torch.uint16  # which torch 2.4 does not index
+    pixels = images.view(torch.int16) if odd else images
+    values = pixels[image, :, rows.clamp(0, H - 1), columns.clamp(0, W - 1)]  # (B, N, h, w, C)
+    values = (values.view(torch.uint16) if odd else values).to(y.off.dtype)
     return torch.where(inside[..., None], values, outside[..., None]).movedim(-1, 2)
 
 
