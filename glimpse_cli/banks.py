@@ -66,6 +66,15 @@ class Bank:
         """The bank of some of the rows."""
         return Bank(self.first[rows], self.weights[rows])
 
+    def interleaved(self, C: int) -> "Bank":
+        """The bank (n C, N C) of an axis on which C channels lie side by side, each weighed on its own."""
+        n, K = self.weights.shape
+        weights = np.zeros((n, K, C), self.weights.dtype)
+        weights[:, :, 0] = self.weights
+        last = (K - 1) * C + 1  # after which there are but zeros
+        first = self.first[:, None] * C + np.arange(C)
+        return Bank(first.ravel(), weights.reshape(n, K * C)[:, :last].repeat(C, axis=0))
+
     def dense(self) -> Floats:
         """(n, len(pixels)) the matrix written out, over the pixels it reads."""
         ((_, _, matrix),) = self.blocks(self.first.size)
@@ -78,16 +87,17 @@ class Bank:
             The rows of the bank, the pixels they read (counted from ``pixels.start``), and the (rows, pixels) matrix.
         """
         n, K = self.weights.shape
-        tops = np.arange(0, n, size)
-        starts = np.minimum.reduceat(self.first, tops) - self.first.min()
-        stops = np.maximum.reduceat(self.first, tops) - self.first.min() + K
         offsets = self.first - self.first.min()
+        tops = np.arange(0, n, size)
+        starts = np.minimum.reduceat(offsets, tops)
+        stops = np.maximum.reduceat(offsets, tops) + K
+        P = (stops - starts).max()
+        matrix = np.zeros((n, P), self.weights.dtype)
+        places = offsets - starts.repeat(size)[:n] + np.arange(0, matrix.size, P)
+        matrix.ravel()[places[:, None] + np.arange(K)] = self.weights
         for top, start, stop in zip(tops.tolist(), starts.tolist(), stops.tolist(), strict=True):
-            weights = self.weights[top : top + size]
-            matrix = np.zeros((len(weights), stop - start), weights.dtype)
-            places = offsets[top : top + size] - start + np.arange(0, matrix.size, stop - start)
-            matrix.ravel()[places[:, None] + np.arange(K)] = weights
-            yield slice(top, top + len(weights)), slice(start, stop), matrix
+            rows = slice(top, min(top + size, n))
+            yield rows, slice(start, stop), matrix[rows, : stop - start]
 
     def _columns(self) -> NDArray[np.intp]:
         return self.first[:, None] + np.arange(self.weights.shape[1])

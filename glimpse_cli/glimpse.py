@@ -1,6 +1,7 @@
 """Extract a glimpse with NumPy: ``By · I · Bxᵀ``, reading only the pixels that matter, a tile at a time."""
 
 from dataclasses import dataclass
+from math import ceil
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -19,7 +20,7 @@ MAX_SIDE = 32768
 FARTHEST = 2.0**53  # pixels: beyond it float64 knows no fractions, nor every pixel
 
 _CACHE = 1 << 18  # bytes that stay in the second-level cache until everyone has had his share of them
-_STRIP = 48  # rows of a glimpse between its two axes: what lies between them stays small
+_STRIP = 1 << 20  # bytes of the rows of a glimpse between its two axes: what lies between them stays small
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,25 +202,23 @@ def _gathered(cube: NDArray[Any], by: Bank, bx: Bank, peak: int) -> Floats:
     """One or two taps an axis: pick the pixels, weigh them, add them up; some rows of the glimpse at a time."""
     (rows, wy), (columns, wx) = _taps(by), _taps(bx)  # (Ky, h), (Kx, w)
     (Ky, h), (Kx, w), (_, W, C) = rows.shape, columns.shape, cube.shape
-    lanes = 1 << (C - 1).bit_length()  # a pixel is moved as one word: three channels as four
-    bits = lanes * cube.itemsize
-    word = np.dtype(f"u{bits}" if bits <= 8 else f"V{bits}")
+    lanes = 1 << (C - 1).bit_length()  # a pixel is moved as one word: three channels as four, the last one anything
+    pixel, wide, number = C * cube.itemsize, lanes * cube.itemsize, wy.itemsize
+    word = np.dtype(f"u{wide}" if wide <= 8 else f"V{wide}")
     glimpse = np.empty((h, w, C), wy.dtype)
-    count = max(8, min(64, _CACHE // (Ky * W * C * cube.itemsize)))
+    samples = glimpse.view(f"V{C * number}")[:, :, 0]
+    count = max(8, min(64, 2 * _CACHE // (Ky * max(W * pixel, Kx * w * lanes))))
     for top in range(0, h, count):
         part = slice(top, min(top + count, h))
         n = part.stop - top
-        lines = np.zeros((Ky * n, W * C + lanes - C), cube.dtype)  # the last pixel's word may reach beyond it
-        lines[:, : W * C] = cube[rows[:, part].ravel()].reshape(Ky * n, W * C)
-        words = np.ndarray((W, Ky * n), word, lines.data, strides=(C * cube.itemsize, lines.strides[0]))
+        lines = np.ascontiguousarray(cube[np.append(rows[:, part], 0)])  # one more, which the last word reaches into
+        words = np.ndarray((W, Ky * n), word, lines.data, strides=(pixel, W * pixel))
         taps = words[columns.ravel()].view(cube.dtype).reshape(Kx, w, Ky * n * lanes).astype(wy.dtype)
-        taps *= wx[:, :, None]
-        sums = taps[0] if Kx == 1 else np.add(taps[0], taps[1], out=taps[0])
-        sums *= wy[:, part].repeat(lanes, axis=1).ravel()
-        sums = sums.reshape(w, Ky, n * lanes)
-        sums = sums[:, 0] if Ky == 1 else sums[:, 0] + sums[:, 1]
+        sums = np.einsum("kwl,kw->wl", taps, wx).reshape(w, Ky, n * lanes)
+        sums = np.einsum("wkl,kl->wl", sums, wy[:, part].repeat(lanes, axis=1))
         sums /= peak
-        glimpse[part] = sums.reshape(w, n, lanes)[:, :, :C].transpose(1, 0, 2)
+        strides = lanes * number, n * lanes * number
+        samples[part] = np.ndarray((n, w), samples.dtype, sums.data, strides=strides)
     return glimpse
 
 
@@ -230,25 +229,26 @@ def _taps(bank: Bank) -> tuple[NDArray[np.intp], Floats]:
 
 
 def _banded(cube: NDArray[Any], by: Bank, bx: Bank, peak: int) -> Floats:
-    """A strip of the glimpse at a time: rows first, then the columns of what is left, a channel at a time."""
-    R, W, C = cube.shape
-    h, w, dtype = by.first.size, bx.first.size, by.weights.dtype
-    blocks, across = list(by.blocks(_block_size(by, 8))), list(bx.blocks(_block_size(bx, 16)))
-    count = max(1, _STRIP // blocks[0][0].stop)
-    most = min(count * blocks[0][0].stop, h)
-    # made once: fresh memory costs more than what is computed in it
-    lines, planes, parts = (np.empty(shape, dtype) for shape in ((most, W * C), (C, most, W), (C, most, w)))
-    glimpse = np.empty((h, w, C), dtype)
+    """A strip of the glimpse at a time: rows first, then the columns of what is left, channels side by side."""
+    (R, W, C), (h, w), dtype = cube.shape, (by.first.size, bx.first.size), by.weights.dtype
+    # side by side, channels meet zeros for each other: faster while they are few, but of floats 0 inf would be NaN
+    g = 1 if C > 4 or np.issubdtype(cube.dtype, np.floating) else C
+    blocks, across = list(by.blocks(_block_size(by))), list(bx.interleaved(g).blocks(_block_size(bx) * g))
+    count = max(1, _STRIP // (blocks[0][0].stop * W * C * dtype.itemsize))
+    lines = np.empty((min(count * blocks[0][0].stop, h), W * C), dtype)  # once: fresh memory costs more than its use
+    glimpse = np.empty((C // g, h, w * g), dtype)
+    flat = cube.reshape(R, W * C)
     for first in range(0, len(blocks), count):
         strip = blocks[first : first + count]
         top, bottom = strip[0][0].start, strip[-1][0].stop
         n = bottom - top
-        _fill(lines[:n], cube.reshape(R, W * C), strip)
-        planes[:, :n] = lines[:n].reshape(n, W, C).transpose(2, 0, 1)
-        for columns, pixels, matrix in across:
-            np.matmul(planes[:, :n, pixels], matrix.T, out=parts[:, :n, columns])
-        np.divide(parts[:, :n].transpose(1, 2, 0), peak, out=glimpse[top:bottom])
-    return glimpse
+        _fill(lines[:n], flat, strip)
+        for c, part in enumerate(glimpse[:, top:bottom]):
+            rows = lines[:n].reshape(n, W, C)[:, :, c * g : c * g + g].reshape(n, W * g)
+            for columns, pixels, matrix in across:
+                np.matmul(rows[:, pixels], matrix.T, out=part[:, columns])
+    glimpse /= peak
+    return glimpse.reshape(C // g, h, w, g).transpose(1, 2, 0, 3).reshape(h, w, C)
 
 
 def _fill(lines: Floats, flat: NDArray[Any], strip: list[tuple[slice, slice, Floats]]) -> None:
@@ -266,8 +266,9 @@ def _fill(lines: Floats, flat: NDArray[Any], strip: list[tuple[slice, slice, Flo
             np.matmul(matrix, values, out=lines[rows.start - top : rows.stop - top, part])
 
 
-def _block_size(bank: Bank, least: int) -> int:
+def _block_size(bank: Bank) -> int:
     """Rows of a dense block: few zeros where steps are wide, few blocks where steps are narrow or bells are broad."""
     n, K = bank.weights.shape
     step = len(bank.pixels) / n  # about |d|
-    return max(least + int(16 / step), int(K / (4 * step)))
+    rows: float = max(8 / min(step, 1), K / (4 * step))
+    return 8 * ceil(rows / 8)  # of eights the products are made

@@ -139,6 +139,16 @@ def test_a_value_that_is_not_finite_stays_where_it_is_seen(method):
     assert not np.isfinite(glimpse[49:53, 69:73]).all()
 
 
+@pytest.mark.parametrize("method", ["gaussian", "stn", "hard"])
+def test_a_value_that_is_not_finite_stays_in_its_channel(method):
+    image = RNG.random((60, 80, 3)).astype(np.float32)
+    spoilt = image.copy()
+    spoilt[20:25, 30:40, 1] = np.nan
+    spec = Spec.from_box(Box(10, 5, 70, 55), (21, 33), method)
+    np.testing.assert_array_equal(extract(spoilt, spec)[:, :, ::2], extract(image, spec)[:, :, ::2])
+    assert np.isnan(extract(spoilt, spec)[:, :, 1]).any()
+
+
 def test_the_image_is_not_written():
     image = RNG.random((23, 31)).astype(np.float32)
     image.flags.writeable = False
