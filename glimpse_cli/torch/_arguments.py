@@ -80,6 +80,11 @@ def working_dtype(dtype: torch.dtype) -> torch.dtype:
     return torch.float64 if dtype == torch.float64 else torch.float32
 
 
+def shares(numbers: Tensor, images: Tensor) -> Tensor:
+    """What pixels gave (or the gradient of what they will give) in shares of their peak, where they are integers."""
+    return numbers / PEAKS[images.dtype] if images.dtype in PEAKS else numbers
+
+
 def aligned(images: Tensor, **parameters: Parameter) -> tuple[list[Tensor], bool]:
     """Each parameter as float64 (B, N, 2), and whether N was spoken of.
 

@@ -19,6 +19,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the name torch's users know it by
 from torch import Tensor
 
+from glimpse_cli.torch._arguments import shares
 from glimpse_cli.torch._axes import Axis, weights, weights_backward
 
 REACH = {torch.float32: 5.5, torch.float64: 8.0}  # how many s away a pixel still matters: for 1e-6, for 1e-14
@@ -92,7 +93,7 @@ def forward(images: Tensor, y: Axis, x: Axis, kernel: str, eps: float) -> Tensor
         rows = _rows(_window(images[m // N], by, bx, m, room), by, m, room)
         for samples, run, tile in _blocks(bx, m):
             torch.mm(rows[:, run], tile.t(), out=glimpse[:, samples])
-    return out
+    return shares(out, images)
 
 
 def backward(  # noqa: PLR0917 - what `forward` took and gave, and what is wanted
@@ -107,6 +108,7 @@ def backward(  # noqa: PLR0917 - what `forward` took and gave, and what is wante
 ) -> tuple[Tensor | None, Gradients | None]:
     """The gradients of the images, in their dtype, and of the places, where they are wanted."""
     B, N, C, h, w = grad.shape
+    grad = shares(grad, images)
     images_grad = _zeros(images.shape, grad.dtype) if to_images else None
     by, bx = _both(images, y, x, kernel, eps)
     turned = _turned(by, images.shape[2]) if by.block == 1 and images_grad is not None else None

@@ -7,7 +7,7 @@ from torch import Tensor
 from glimpse_cli.banks import Bank
 from glimpse_cli.errors import ParameterError
 from glimpse_cli.glimpse import Spec
-from glimpse_cli.torch._arguments import PEAKS, require_images, working_dtype
+from glimpse_cli.torch._arguments import require_images, shares, working_dtype
 from glimpse_cli.torch._dense import whole_precision
 
 
@@ -36,7 +36,7 @@ def extract(images: Tensor, spec: Spec) -> Tensor:
     with whole_precision(images.device):
         rows = _contract(window.transpose(-1, -2), by)  # (..., columns, h)
         glimpse = _contract(rows.transpose(-1, -2), bx)  # (..., h, w)
-    return glimpse / PEAKS[images.dtype] if images.dtype in PEAKS else glimpse.to(images.dtype)
+    return shares(glimpse, images).to(images.dtype if images.is_floating_point() else dtype)
 
 
 def _contract(values: Tensor, bank: Bank) -> Tensor:

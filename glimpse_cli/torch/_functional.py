@@ -17,7 +17,6 @@ from torch import Tensor
 from glimpse_cli.errors import ParameterError
 from glimpse_cli.kernels import POST_EPS
 from glimpse_cli.torch._arguments import (
-    PEAKS,
     Parameter,
     aligned,
     as_tensor,
@@ -28,6 +27,7 @@ from glimpse_cli.torch._arguments import (
     require_padding,
     require_size,
     require_width,
+    shares,
     working_dtype,
 )
 from glimpse_cli.torch._axes import Axis, axis_of, places
@@ -252,7 +252,7 @@ def _look(images: Tensor, combs: Combs, size: Pair, kernel: Kernel, several: boo
     require_padding(kernel.padding)
     y, x = _axes(combs, size, (images.shape[2], images.shape[3]), kernel, working_dtype(images.dtype))
     out = _pick(images, y, x) if kernel.method == "hard" else _weigh(images, y, x, kernel)
-    out = out / PEAKS[images.dtype] if images.dtype in PEAKS else out.to(images.dtype)
+    out = out.to(images.dtype if images.is_floating_point() else out.dtype)
     return out if several else out.squeeze(1)
 
 
@@ -291,7 +291,7 @@ def _pick(images: Tensor, y: Axis, x: Axis) -> Tensor:
     odd = images.dtype == torch.uint16  # which torch 2.4 does not index
     pixels = images.view(torch.int16) if odd else images
     values = pixels[image, :, rows.clamp(0, H - 1), columns.clamp(0, W - 1)]  # (B, N, h, w, C)
-    values = (values.view(torch.uint16) if odd else values).to(y.off.dtype)
+    values = shares((values.view(torch.uint16) if odd else values).to(y.off.dtype), images)
     return torch.where(inside[..., None], values, outside[..., None]).movedim(-1, 2)
 
 

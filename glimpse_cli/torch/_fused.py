@@ -14,6 +14,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from glimpse_cli.torch._arguments import PEAKS
 from glimpse_cli.torch._axes import Axis
 from glimpse_cli.torch._banded import REACH, Gradients
 
@@ -64,10 +65,10 @@ def forward(images: Tensor, y: Axis, x: Axis, kernel: str, eps: float) -> Tensor
     """Glimpses (B, N, C, h, w) of images (B, C, H, W): what `glimpse_cli.torch._dense.dense` gives."""
     from glimpse_cli.torch._kernels import glimpses_kernel  # noqa: PLC0415 - Triton is not always there
 
-    (B, N, h), (_, C, H, W), w = y.near.shape, images.shape, x.near.shape[2]
+    (B, N, h), (_, C, _, W), w = y.near.shape, images.shape, x.near.shape[2]
     out = y.off.new_empty(B, N, C, h, w)
     with torch.cuda.device_of(images):  # type: ignore[no-untyped-call]  # torch's
-        by, bx = _samples(y, H, kernel, eps), _samples(x, W, kernel, eps)
+        by, bx = _both(images, y, x, kernel, eps)
         glimpses_kernel[_programs(B * N, C, (h, w), GLIMPSES)](
             images, out, *by, *bx, *images.stride(), N, C, W, h, w,
             HAT=kernel == "hat", CHANNELS=_together(C), **GLIMPSES,
@@ -92,7 +93,7 @@ def backward(  # noqa: PLR0917 - as `glimpse_cli.torch._banded.backward`
     grad = grad.contiguous()
     images_grad = places_grad = None
     with torch.cuda.device_of(images):  # type: ignore[no-untyped-call]  # torch's
-        by, bx = _samples(y, H, kernel, eps), _samples(x, W, kernel, eps)
+        by, bx = _both(images, y, x, kernel, eps)
         if to_images:
             images_grad = torch.empty_like(images, memory_format=torch.contiguous_format)
             images_gradient_kernel[_programs(B, C, (H, W), IMAGES)](
@@ -112,7 +113,13 @@ def backward(  # noqa: PLR0917 - as `glimpse_cli.torch._banded.backward`
     return images_grad, places_grad
 
 
-def _samples(axis: Axis, P: int, kernel: str, eps: float) -> Samples:
+def _both(images: Tensor, y: Axis, x: Axis, kernel: str, eps: float) -> tuple[Samples, Samples]:
+    """The axes of glimpses of images (B, C, H, W) as the kernels take them; the peak of integers divides x's scale."""
+    H, W = images.shape[2:]
+    return _samples(y, H, kernel, eps, 1.0), _samples(x, W, kernel, eps, PEAKS.get(images.dtype, 1.0))
+
+
+def _samples(axis: Axis, P: int, kernel: str, eps: float, peak: float) -> Samples:
     """An axis (B, N, n) on P pixels as the kernels take it."""
     from glimpse_cli.torch._kernels import axis_kernel  # noqa: PLC0415 - likewise
 
@@ -120,7 +127,7 @@ def _samples(axis: Axis, P: int, kernel: str, eps: float) -> Samples:
     spans = axis.near.new_empty(3, B, N, n, dtype=torch.int32)
     numbers = axis.off.new_empty(5, B, N, n)
     axis_kernel[(B * N * _parts(n, AXIS["BLOCK"]),)](
-        *(t.contiguous() for t in axis), spans, numbers, B * N * n, n, P, eps,
+        *(t.contiguous() for t in axis), spans, numbers, B * N * n, n, P, eps, peak,
         REACH=REACH[numbers.dtype], HAT=kernel == "hat", **AXIS,
     )  # fmt: skip
     return Samples(spans, numbers, B * N * n)

@@ -8,8 +8,9 @@ the same call gives the same bits.
 Letters: M glimpses of B images, N an image; C channels; an axis has n samples on P pixels. An axis is two arrays:
 ``spans`` (3, M, n) int32, of each sample the nearest pixel and the first and last that it reaches, and ``numbers``
 (5, M, n): its offset from the nearest pixel, the rate at which its bell falls (``sharp`` in powers of two), the scale
-that makes its bell sum to 1, and what is subtracted in the derivatives by ``off`` and ``sharp`` (see `_slopes`);
-``plane`` is M n. Sizes of tiles are powers of two, 16 at least. One, two or three CHANNELS share their weights.
+that makes its bell sum to 1 (on x to 1 by the peak of integer pixels, which become shares of it), and what is
+subtracted in the derivatives by ``off`` and ``sharp`` (see `_slopes`); ``plane`` is M n. Sizes of tiles are powers of
+two, 16 at least. One, two or three CHANNELS share their weights.
 """
 
 import triton
@@ -127,7 +128,7 @@ def _met(spans, plane, m, n, first, last, ALL: tl.constexpr):
 
 @triton.jit(do_not_specialize=["plane"])
 def axis_kernel(
-    near, off, sharp, spans, numbers, plane, n, P, eps,
+    near, off, sharp, spans, numbers, plane, n, P, eps, peak,
     REACH: tl.constexpr, HAT: tl.constexpr, BLOCK: tl.constexpr, STRIP: tl.constexpr,
 ):  # fmt: skip
     """Spans and numbers of one block of samples of one glimpse."""
@@ -175,7 +176,7 @@ def axis_kernel(
     tl.store(spans + 2 * plane + at, high, mask=there)
     tl.store(numbers + at, o, mask=there)
     tl.store(numbers + plane + at, k * LOG2_E, mask=there)
-    tl.store(numbers + 2 * plane + at, scale, mask=there)
+    tl.store(numbers + 2 * plane + at, scale / peak, mask=there)
     tl.store(numbers + 3 * plane + at, mean, mask=there)
     tl.store(numbers + 4 * plane + at, spread, mask=there)
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from glimpse_cli.torch import _banded
+from glimpse_cli.torch._arguments import shares
 from glimpse_cli.torch._axes import Axis
 from glimpse_cli.torch._dense import dense
 
@@ -47,7 +48,7 @@ def banded(  # noqa: PLR0917 - an operator's arguments are flat
     kernel: str,
     eps: float,
 ) -> Tensor:
-    """Glimpses (B, N, C, h, w) of images (B, C, H, W) of any dtype."""
+    """Glimpses (B, N, C, h, w) of images (B, C, H, W) of any dtype, of integers in shares of their peak."""
     y, x = Axis(near_y, off_y, sharp_y), Axis(near_x, off_x, sharp_x)
     out: Tensor = form_of(images.device).forward(images, y, x, kernel, eps)
     return out
@@ -158,7 +159,7 @@ class BandedBackward(torch.autograd.Function):
 def _dense_of(ctx: Any) -> tuple[Callable[..., Tensor], list[Tensor]]:
     """`dense` of what has gradients, and that: images, off_y, sharp_y, off_x, sharp_x."""
     images, near_y, off_y, sharp_y, near_x, off_x, sharp_x = ctx.saved_tensors[-7:]
-    images = images if images.is_floating_point() else images.to(off_y.dtype)
+    images = images if images.is_floating_point() else shares(images.to(off_y.dtype), images)
 
     def glimpses(*inputs: Tensor) -> Tensor:
         images, off_y, sharp_y, off_x, sharp_x = inputs
