@@ -1,0 +1,249 @@
+"""Records -> rows with a `Look` each, every error with its line, column and value."""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from math import isfinite
+from typing import TYPE_CHECKING, Any
+
+from glimpse_cli.errors import GlimpseError, ParameterError, UsageError
+from glimpse_cli.files import shown
+from glimpse_cli.places import BoxPlace, CombPlace, GridPlace, Look, Pair, Place, box_numbers, parse_number
+from glimpse_cli.tables.records import LONGEST_NUMBER, XYWH, NotJson, Record, quoted
+
+if TYPE_CHECKING:
+    from glimpse_cli.glimpse import Method
+    from glimpse_cli.kernels import Padding
+
+# The columns that spell a place, and those that may go with them; anything else travels into the manifest.
+_SPELLINGS = {
+    "box": ("x0", "y0", "x1", "y1"),
+    "xywh": XYWH,
+    "comb": ("u_y", "u_x"),
+    "grid": ("scale_y", "scale_x", "shift_y", "shift_x"),
+}
+_STEP, _WIDTH = ("d_y", "d_x"), ("s_y", "s_x")
+_OPTIONAL = ("method", "width", "height", "id")
+
+_WHOLE = re.compile(r"\d{1,9}", re.ASCII)
+_NOT_IN_AN_ID = re.compile(r"[/\\\x00-\x1f\x7f]")
+
+
+@dataclass(frozen=True, slots=True)
+class Defaults:
+    """What the command line says about every row; a row's own columns go first.
+
+    Args:
+        size: (height, width) of a glimpse.
+        method: as for `Look`.
+        padding: as for `Look`.
+        s: as for `Look`; rows of another method than gaussian leave it aside.
+        normalized: boxes are fractions of the image.
+        margin: as for `BoxPlace`.
+        keep_aspect: as for `BoxPlace`.
+    """
+
+    size: tuple[int, int] = (64, 64)
+    method: "Method | None" = None
+    padding: "Padding | None" = None
+    s: Pair | None = None
+    normalized: bool = False
+    margin: float = 0.0
+    keep_aspect: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A row that can be looked at.
+
+    Args:
+        number: which row of the table, from 1.
+        where: ``line 3``, for a person.
+        image: as it was written.
+        look: where and how.
+        id: the row's own name, one that a file name can carry.
+        extra: the other columns.
+    """
+
+    number: int
+    where: str
+    image: str
+    look: Look
+    id: str | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class BadRow:
+    """A row that is wrong; the other rows are none the worse.
+
+    Args:
+        number: which row of the table, from 1.
+        where: ``line 3``, for a person.
+        image: as it was written, where it was.
+        error: file, line, column, value.
+    """
+
+    number: int
+    where: str
+    image: str | None
+    error: GlimpseError
+
+
+def spelling_of(columns: Sequence[str], name: str) -> str:
+    """Which spelling a table's columns are, exactly one.
+
+    Raises:
+        UsageError: a column is missing, or there are two spellings.
+    """
+    present = set(columns)
+    found = f"its columns are {', '.join(map(shown, columns)) or 'none'}"
+    if "image" not in present:
+        raise UsageError(f"{name}: the column image is missing", why=found)
+    whole = [key for key, names in _SPELLINGS.items() if present.issuperset(names)]
+    if len(whole) > 1:
+        two = " and ".join(",".join(_SPELLINGS[key]) for key in whole)
+        raise UsageError(f"{name}: its columns say the place more than once: {two}", hint="keep one of them")
+    if not whole:
+        nearest = max(_SPELLINGS.values(), key=lambda names: len(present.intersection(names)) / len(names))
+        missing = next(column for column in nearest if column not in present)
+        raise UsageError(f"{name}: the column {missing} is missing", why=found, hint=_ASK)
+    for pair in (_STEP, _WIDTH) if whole[0] == "comb" else (_WIDTH,):
+        if len(present.intersection(pair)) == 1:
+            missing = next(column for column in pair if column not in present)
+            raise UsageError(f"{name}: the column {missing} is missing", why=found)
+    return whole[0]
+
+
+_ASK = "image and " + " or ".join(",".join(names) for names in _SPELLINGS.values())
+
+
+def row_of(record: Record, number: int, name: str, spelling: str, defaults: Defaults) -> Row | BadRow:
+    """What a record of a table of that spelling says, or what is wrong with it."""
+    image = record.values.get("image")
+    try:
+        return _good_row(record, number, spelling, defaults)
+    except ParameterError as error:
+        told = ParameterError(f"{name}, {record.where}: {error.what}", why=error.why, hint=error.hint)
+        return BadRow(number, record.where, image if isinstance(image, str) else None, told)
+
+
+def _good_row(record: Record, number: int, spelling: str, defaults: Defaults) -> Row:
+    values = record.values
+    if record.problem:
+        raise ParameterError(record.problem)
+    image = values.get("image")
+    if not isinstance(image, str) or not image:
+        raise ParameterError(f"column image: {quoted(image)} is no file name")
+    look = _look(values, spelling, defaults)
+    return Row(number, record.where, image, look, _id(values), _extra(values, spelling))
+
+
+def _look(values: Mapping[str, Any], spelling: str, defaults: Defaults) -> Look:
+    method = values.get("method") or defaults.method
+    if not isinstance(method, str | None):
+        raise ParameterError(f"column method: {quoted(method)} is no method")
+    place = _place(values, spelling, defaults)
+    s = _optional_pair(values, _WIDTH)
+    for axis, width in zip(_WIDTH, s or (), strict=False):
+        if width <= 0:
+            raise ParameterError(f"column {axis}: s must be above 0 px, got {width:g}")
+    if s is None and (method or ("stn" if spelling == "grid" else "gaussian")) == "gaussian":
+        s = defaults.s
+    return Look(place, _size(values, defaults.size), method, defaults.padding, s)  # type: ignore[arg-type]  # Look checks its name
+
+
+def _place(values: Mapping[str, Any], spelling: str, defaults: Defaults) -> Place:
+    numbers = [_number(values, column) for column in _SPELLINGS[spelling]]
+    if spelling == "comb":
+        return CombPlace(Pair(*numbers), _optional_pair(values, _STEP) or Pair(1.0, 1.0))
+    if spelling == "grid":
+        return GridPlace(Pair(*numbers[:2]), Pair(*numbers[2:]))
+    a, b, c, d = numbers
+    if spelling == "xywh":
+        for column, side in (("w", c), ("h", d)):
+            if side <= 0:
+                raise ParameterError(f"column {column}: a box's side must be above 0, got {side:g}")
+        a, b, c, d = box_numbers(a, b, c, d, "xywh")
+    return BoxPlace((a, b, c, d), defaults.normalized, defaults.margin, defaults.keep_aspect)
+
+
+def _number(values: Mapping[str, Any], column: str) -> float:
+    value = values.get(column)
+    if isinstance(value, str) and len(value) <= LONGEST_NUMBER:
+        return parse_number(value, f"column {column}")
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        try:
+            number = float(value)
+        except OverflowError:
+            number = float("inf")
+        if isfinite(number):
+            return number
+    raise ParameterError(f"column {column}: {quoted(value)} is not a number")
+
+
+def _optional_pair(values: Mapping[str, Any], columns: tuple[str, str]) -> Pair | None:
+    if all(values.get(column) in (None, "") for column in columns):
+        return None
+    return Pair(*(_number(values, column) for column in columns))
+
+
+def _size(values: Mapping[str, Any], default: tuple[int, int]) -> tuple[int, int]:
+    height, width = (_whole(values, column, side) for column, side in zip(("height", "width"), default, strict=True))
+    return height, width
+
+
+def _whole(values: Mapping[str, Any], column: str, default: int) -> int:
+    value = values.get(column)
+    if value in (None, ""):
+        return default
+    text = _plain(value)
+    if not text or not _WHOLE.fullmatch(text.strip()) or not int(text):
+        raise ParameterError(f"column {column}: {quoted(value)} is not a whole number of pixels above 0")
+    return int(text)
+
+
+def _id(values: Mapping[str, Any]) -> str | None:
+    value = values.get("id")
+    if value in (None, ""):
+        return None
+    text = _plain(value)
+    if text is None or _NOT_IN_AN_ID.search(text):
+        raise ParameterError(f"column id: {quoted(value)} cannot be part of a file name")
+    return text
+
+
+def _plain(value: Any) -> str | None:
+    """Text, or a whole number as text: data frames make 7 of a column with a gap into 7.0."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def _extra(values: Mapping[str, Any], spelling: str) -> Mapping[str, Any]:
+    own = _OWN[spelling]
+    return {key: _jsonable(key, value) for key, value in values.items() if key not in own}
+
+
+_OWN = {
+    key: frozenset(("image", *names, *_WIDTH, *_OPTIONAL, *(_STEP if key == "comb" else ())))
+    for key, names in _SPELLINGS.items()
+}
+
+
+def _jsonable(column: str, value: Any) -> Any:
+    """What a manifest can carry: of what JSON has no word for, dates become text and a NaN is an error."""
+    if type(value) in (str, int, bool, type(None)):
+        return value
+    try:
+        text = json.dumps(value, allow_nan=False)
+    except TypeError:
+        return str(value)
+    except ValueError:
+        text = ""
+    if isinstance(value, NotJson) or not text:
+        raise ParameterError(f"column {column}: {quoted(value)} is no number of JSON")
+    return value
