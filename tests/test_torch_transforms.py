@@ -146,6 +146,21 @@ def test_func_gives_the_gradients_of_autograd_of_both_orders_and_each_of_a_batch
 
 
 @pytest.mark.usefixtures("form")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch's own compiler
+def test_a_function_that_transforms_another_is_compiled_with_it():
+    torch._dynamo.reset()
+    images, us = pictures(2, 3, 23, 31), torch.stack([places()[0], places()[0] + 1.5])
+
+    def transformed(us, images):
+        each = vmap(grad(loss_of, argnums=(0, 1)), (0, None))(us, images)
+        return *each, grad(loss_of)(us[0], images), vmap(loss_of, (0, None))(us, images)
+
+    compiled = torch.compile(transformed, fullgraph=True, backend="aot_eager")
+    for found, want in zip(compiled(us, images), transformed(us, images), strict=True):
+        torch.testing.assert_close(found, want)
+
+
+@pytest.mark.usefixtures("form")
 @pytest.mark.parametrize("dtype", [torch.float64, torch.uint8])
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")  # of torch's own rules
 def test_forward_mode_gives_the_gradients_of_reverse_mode(dtype):

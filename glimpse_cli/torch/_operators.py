@@ -29,9 +29,13 @@ def form_of(device: torch.device) -> ModuleType:
 def banded_glimpses(*inputs: Any) -> Tensor:
     """`banded` with gradients of every order: what callers call.
 
-    `torch.func` knows the gradients of a Function, `torch.compile` those of an operator, and neither the other's.
+    `torch.func` knows the gradients of a Function, `torch.compile` those of an operator, and neither the other's: where
+    a function that is compiled transforms another, only what is plain torch has gradients.
     """
-    call: Any = banded if torch.compiler.is_compiling() else Banded.apply
+    call: Any = Banded.apply
+    if torch.compiler.is_compiling():
+        inside = FROM_2_5 and torch._C._are_functorch_transforms_active()  # noqa: SLF001 - it has no other name
+        call = dense if inside else banded
     out: Tensor = call(*inputs)
     return out
 
@@ -228,6 +232,7 @@ def _in_front(t: Tensor, dim: int | None, v: int) -> Tensor:
 banded.register_fake(_outline)
 banded.register_autograd(Banded.backward, setup_context=Banded.setup_context)
 banded_backward.register_fake(_outline_backward)
-if hasattr(banded, "register_vmap"):  # from torch 2.5 on
+FROM_2_5 = hasattr(banded, "register_vmap")  # of torch; the compiler of 2.4 cannot ask about transforms either
+if FROM_2_5:
     banded.register_vmap(_batched)
     banded_backward.register_vmap(_batched_backward)
