@@ -207,7 +207,7 @@ def _gathered(cube: NDArray[Any], by: Bank, bx: Bank, peak: int) -> Floats:
     word = np.dtype(f"u{wide}" if wide <= 8 else f"V{wide}")
     glimpse = np.empty((h, w, C), wy.dtype)
     samples = glimpse.view(f"V{C * number}")[:, :, 0]
-    count = max(8, min(64, 2 * _CACHE // (Ky * max(W * pixel, Kx * w * lanes))))
+    count = max(8, min(64, _CACHE // (Ky * max(W * pixel, Kx * w * lanes))))
     for top in range(0, h, count):
         part = slice(top, min(top + count, h))
         n = part.stop - top
