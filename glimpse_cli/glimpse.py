@@ -21,6 +21,7 @@ FARTHEST = 2.0**53  # pixels: beyond it float64 knows no fractions, nor every pi
 
 _CACHE = 1 << 18  # bytes that stay in the second-level cache until everyone has had his share of them
 _STRIP = 1 << 20  # bytes of the rows of a glimpse between its two axes: what lies between them stays small
+_NARROW = 128  # taps of all channels up to which they are weighed side by side
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,6 +220,8 @@ def _gathered(cube: NDArray[Any], by: Bank, bx: Bank, peak: int) -> Floats:
         sums /= peak
         strides = lanes * number, n * lanes * number
         samples[part] = np.ndarray((n, w), samples.dtype, sums.data, strides=strides)
+    glimpse[~wy.any(axis=0)] = 0  # what reaches no pixel is black, though the one beside it be infinite
+    glimpse[:, ~wx.any(axis=0)] = 0
     return glimpse
 
 
@@ -231,8 +234,8 @@ def _taps(bank: Bank) -> tuple[NDArray[np.intp], Floats]:
 def _banded(cube: NDArray[Any], by: Bank, bx: Bank, peak: int) -> Floats:
     """A strip of the glimpse at a time: rows first, then the columns of what is left, channels side by side."""
     (R, W, C), (h, w), dtype = cube.shape, (by.first.size, bx.first.size), by.weights.dtype
-    # side by side, channels meet zeros for each other: faster while they are few, but of floats 0 inf would be NaN
-    g = 1 if C > 4 or np.issubdtype(cube.dtype, np.floating) else C
+    # side by side, channels meet zeros for each other: faster while these are few, but of floats 0 inf would be NaN
+    g = 1 if C > 4 or C * bx.weights.shape[1] > _NARROW or np.issubdtype(cube.dtype, np.floating) else C
     blocks, across = list(by.blocks(_block_size(by))), list(bx.interleaved(g).blocks(_block_size(bx) * g))
     count = max(1, _STRIP // (blocks[0][0].stop * W * C * dtype.itemsize))
     lines = np.empty((min(count * blocks[0][0].stop, h), W * C), dtype)  # once: fresh memory costs more than its use

@@ -168,6 +168,13 @@ def test_a_tree_deeper_than_python_recurses_is_walked(tmp_path):
         subprocess.run(["rm", "-rf", str(deep)], check=True)  # Python would recurse
 
 
+def test_a_row_whose_name_is_too_long_fails_alone(photos, tmp_path):
+    text = f"image,x0,y0,x1,y1,id\na.png,1,2,9,9,good\na.png,1,2,9,9,{'z' * 300}\n"
+    made = planned(of_table(photos, tmp_path / "out", text))
+    assert names(made) == ["a.good.png"]
+    assert [(f.where, f.error.what.partition(":")[0]) for f in made.failures] == [("line 3", "line 3")]
+
+
 @pytest.mark.parametrize("image", ["/etc/passwd", "\ud800.png", "../a.png", "sub/../../a.png", "a\0.png", ".", ".."])
 def test_a_row_that_leaves_the_source_is_a_failed_row(image, photos, tmp_path):
     text = "\n".join(json.dumps({"image": name, "x": 1, "y": 2, "w": 3, "h": 4}) for name in (image, "a.png"))

@@ -374,3 +374,12 @@ def test_version_and_help_answer():
     assert CliRunner().invoke(app, ["--version"]).stdout.startswith("glimpse 0")
     for args in (["-h"], ["crop", "-h"], []):
         assert "Usage: " in CliRunner().invoke(app, args).output
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a shell's closed streams")
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-"])
+def test_a_stream_that_the_caller_closed_stops_nothing(closed, tmp_path):
+    Image.fromarray(np.zeros((9, 13, 3), np.uint8)).save(tmp_path / "a.png")
+    command = f"{sys.executable} -m glimpse_cli crop a.png -u 1e9 -o b.png {closed}"
+    done = subprocess.run(["sh", "-c", command], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, (tmp_path / "b.png").exists()) == (0, True), done.stderr

@@ -1,5 +1,7 @@
 """Glimpses against plain loops, torch and Pillow; never square, never centred."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -137,6 +139,28 @@ def test_a_value_that_is_not_finite_stays_where_it_is_seen(method):
     glimpse = extract(image, Spec.from_box(Box(0, 0, 80, 60), (60, 80), method))
     assert np.isfinite(glimpse[:40, :60]).all()
     assert not np.isfinite(glimpse[49:53, 69:73]).all()
+
+
+@pytest.mark.parametrize("method", ["stn", "hard"])
+def test_outside_is_black_beside_an_edge_that_is_not_finite(method):
+    image = np.full((6, 7), 0.5, np.float32)
+    image[5, 6] = np.nan
+    glimpse = extract(image, Spec.from_box(Box(0, 0, 12, 11), (11, 12), method, padding="zeros"))
+    assert (glimpse[7:] == 0).all()
+    assert (glimpse[:, 8:] == 0).all()
+    assert np.isnan(glimpse).any()
+
+
+def test_wide_bells_of_colour_need_no_matrix_of_all_channels():
+    image = RNG.integers(0, 256, (20, 3000, 3), np.uint8)
+    axes = Axis(Comb(0, 1), Gaussian(1.5)), Axis(Comb(0, 1), Gaussian(400))
+    spec = Spec(*axes, (20, 3000))
+    tracemalloc.start()
+    glimpse = extract(image, spec)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 350e6
+    np.testing.assert_allclose(glimpse[:, :, 1], extract(image[:, :, 1], spec), atol=1e-6)
 
 
 @pytest.mark.parametrize("method", ["gaussian", "stn", "hard"])

@@ -7,7 +7,7 @@ import os
 import posixpath
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from glimpse_cli.errors import GlimpseError, InputError, OutputError, UsageError
@@ -171,7 +171,7 @@ def plan(settings: Settings) -> Plan:
     """
     made = Plan()
     wanted = _wanted_by_row(settings, made) if settings.rows is not None else _wanted_by_source(settings, made)
-    made.items = [item for item in wanted if not _too_long(item, settings, made)]
+    made.items = [item for item in (_with_short_names(item, settings, made) for item in wanted) if item.wants]
     if not made.items and settings.rows is None:
         names = ", ".join(map(shown, settings.sources))
         nothing = InputError(f"there is no picture in {names}", why=_passed(made.passed_over))
@@ -326,17 +326,21 @@ def _slashed(name: str) -> str:
 # Names
 
 
-def _too_long(item: Item, settings: Settings, made: Plan) -> bool:
-    """Whether a picture's glimpses have names no disk would take; then every row of it has failed."""
-    names = [mask_name(want.name, settings.writing) or want.name for want in item.wants]
-    longest = max((part for name in names for part in name.split("/")), key=_bytes)
-    if _bytes(longest) <= LONGEST_NAME:
-        return False
-    error = OutputError(
-        f"the name {shown(longest[:40])}... is too long", why=f"{_bytes(longest)} bytes, {LONGEST_NAME} are allowed"
-    )
-    made.failures.extend(failures(item, error))
-    return True
+def _with_short_names(item: Item, settings: Settings, made: Plan) -> Item:
+    """A picture without the glimpses that have names no disk would take: these have failed."""
+    fit = []
+    for want in item.wants:
+        longest = max((mask_name(want.name, settings.writing) or want.name).split("/"), key=_bytes)
+        if _bytes(longest) <= LONGEST_NAME:
+            fit.append(want)
+            continue
+        where = f"{want.row.where}: " if want.row else ""
+        error = OutputError(
+            f"{where}the name {shown(longest[:40])}... is too long",
+            why=f"{_bytes(longest)} bytes, {LONGEST_NAME} are allowed",
+        )
+        made.failures.extend(failures(replace(item, wants=(want,)), error))
+    return item if len(fit) == len(item.wants) else replace(item, wants=tuple(fit))
 
 
 def failures(item: Item, error: GlimpseError) -> list[Failure]:
