@@ -173,6 +173,7 @@ def test_torch_gives_what_numpy_gives(monkeypatch):
         (["-o", "photo.png", "--force"], "also an input"),
         (["--report", "photo.png", "--force"], "also an input"),
         (["-o", "same.png", "--report", "./same.png"], "two outputs"),
+        (["--report", "-"], "a report is a file"),
     ],
 )
 def test_what_is_wrong_is_said_before_anything_is_done(args, words):

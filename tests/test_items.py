@@ -127,6 +127,7 @@ def test_a_look_that_this_picture_cannot_have_is_an_error_in_its_place():
         (Look(BoxPlace((0, 0, 71, 43)), (4, 71), "hard"), "d_y is 10.8"),
         (Look(CombPlace(Pair(2.5, 2.5), Pair(1, 1.5)), (5, 6), s=Pair(0.06, 0.05)), "rows 0-4 of a_y"),
         (Look(CombPlace(Pair(2.5, 2.5), Pair(1, 1.5)), (5, 6), s=Pair(0.06, 0.05)), "rows 0, 2, 4 of a_x"),
+        (Look(CombPlace(Pair(-4, 3), Pair(1, 1)), (8, 8), s=Pair(0.5, 0.5)), "rows 0-1 of a_y"),  # 8 and 6 s outside
     ],
 )
 def test_a_doubtful_look_is_said(look, words):

@@ -282,7 +282,8 @@ def _report(
             f"{summary.gone} pictures of an earlier run are no longer there; their glimpses stay (--force starts anew)"
         )
     if summary.warned:
-        talk.warn(f"{summary.warned} glimpses have warnings: see metadata.jsonl")
+        many = "1 glimpse has" if summary.warned == 1 else f"{summary.warned} glimpses have"
+        talk.warn(f"{many} warnings: see metadata.jsonl")
     talk.note(
         f"{summary.done} done, {summary.failed} failed, {summary.skipped} skipped of {summary.rows}"
         f" in {summary.seconds:.1f} s{f' ({counts} passed over)' if counts else ''}"

@@ -252,6 +252,8 @@ def _explain() -> None:
 
 def _targets(images: Sequence[str], show: ShowOptions) -> list[Path | None]:
     """Where each picture goes; refused before anything is started: an output that is an input, or that exists."""
+    if show.report == PIPE:
+        raise UsageError("a report is a file", hint="--report compare.html")
     inputs = [Path(image) for image in images if image != PIPE]
     targets = _pictures(images, show)
     paths = [path for path in (*targets, show.report and Path(show.report)) if path]
