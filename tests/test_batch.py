@@ -192,7 +192,7 @@ def test_rows_of_one_picture_share_its_item_and_are_named_by_id_or_number(photos
     ]
     made = planned(of_table(photos, tmp_path / "out", "image,x0,y0,x1,y1\na.png,1,2,9,9\na.png,1,2,9,x\n"))
     assert names(made) == ["a.1.png"]
-    with pytest.raises(UsageError, match=r"two rows of a\.png want the name a\.7\.png"):
+    with pytest.raises(UsageError, match=r"two rows of a\.png \(line 2 and line 3\) want the name a\.7\.png"):
         planned(of_table(photos, tmp_path / "out", "image,x0,y0,x1,y1,id\n" + "a.png,1,2,9,9,7\n" * 2))
 
 

@@ -383,8 +383,11 @@ def _refuse_pair(name: str, first: Item | None, second: Item) -> None:
     if first is None:
         raise UsageError(f"{shown(second.image)} wants the name {shown(name)}, which the run needs", hint="rename it")
     if first is second:
+        rows = [want.row.where for want in second.wants if want.row and _folded(want.name) == _folded(name)]
+        which = f" ({' and '.join(rows[:2])})" if len(rows) > 1 else ""  # else it is the mask of one
         raise UsageError(
-            f"two rows of {shown(second.image)} want the name {shown(name)}", hint="give every row an id of its own"
+            f"two rows of {shown(second.image)}{which} want the name {shown(name)}",
+            hint="give every row an id of its own",
         )
     raise UsageError(
         f"{shown(first.path)} and {shown(second.path)} both want the name {shown(name)}",

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from math import inf
 from numbers import Integral
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,6 +21,7 @@ FLOATS = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 
 def require_images(images: Tensor) -> None:
     """Refuse what is not (B, C, H, W) with pixels of a dtype we know."""
+    _require_tensor("images", images)
     if images.dim() != 4:
         raise ParameterError(
             f"images must be (B, C, H, W), got the shape {tuple(images.shape)}", hint="images[None] adds a batch of one"
@@ -34,6 +36,7 @@ def require_images(images: Tensor) -> None:
 
 def require_boxes(boxes: Tensor, images: Tensor) -> None:
     """Refuse boxes on another device, or that are not one or N for each image."""
+    _require_tensor("boxes", boxes)
     _require_device("boxes", boxes, images.device)
     B = images.shape[0]
     if boxes.dim() > 3 or (boxes.dim() > 1 and boxes.shape[0] not in (1, B)):
@@ -119,6 +122,11 @@ def as_tensor(name: str, value: Parameter, device: torch.device) -> Tensor:
     return value.double()
 
 
+def _require_tensor(name: str, value: object) -> None:
+    if not isinstance(value, Tensor):
+        raise ParameterError(f"{name} must be a tensor, got {type(value).__name__}", hint=f"torch.as_tensor({name})")
+
+
 def _require_device(name: str, value: Tensor, device: torch.device) -> None:
     if value.device != device:
         raise ParameterError(
@@ -129,13 +137,13 @@ def _require_device(name: str, value: Tensor, device: torch.device) -> None:
 def _numbers(name: str, value: float | Sequence[float]) -> list[float]:
     # a pair may be an array of NumPy's; a number may be a symbol of the compiler's, which is asked for nothing else
     several = not isinstance(value, (int, float)) and getattr(value, "ndim", isinstance(value, Sequence))
-    listed: Sequence[float] = value if several else [value]  # type: ignore[assignment, list-item]
+    listed: Sequence[Any] = value if several else [value]  # type: ignore[assignment]
     if any(isinstance(v, Tensor) for v in listed):
         raise ParameterError(
             f"{name} is a pair of tensors", hint=f"torch.stack([{name}_y, {name}_x], dim=-1), which keeps gradients"
         )
     try:
-        values = [float(v) for v in listed]
+        values = [] if any(isinstance(v, str) for v in listed) else [float(v) for v in listed]
     except (TypeError, ValueError, OverflowError):
         values = []
     if len(values) not in (1, 2) or not all(abs(v) < inf for v in values):  # isfinite would end a compiled graph
