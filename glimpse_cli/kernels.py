@@ -73,15 +73,22 @@ class Gaussian:
             high = np.maximum(_clip(np.floor(places + radius), N), nearest)
             K = int((high - low).max()) + 1
             first = np.minimum(low, N - K)
-            j = first[:, None] + np.arange(K)  # (n, K)
-            # (j - c)^2 - (nearest - c)^2 in a form that cancels nothing, however far outside c lies
-            farther = (j - nearest[:, None]) * (j + nearest[:, None] - 2 * places[:, None])
-            bell = np.exp(np.maximum(farther, 0) / self.s / self.s * -0.5)
+            # (j - c)^2 - (nearest - c)^2 in a form that cancels nothing, however far outside c lies; in place all the
+            # way, as a broad bell on a long axis is large
+            bell = (first - nearest)[:, None] + np.arange(K)  # (n, K)
+            bell *= bell + 2 * (nearest - places)[:, None]
+            np.maximum(bell, 0, out=bell)
+            bell /= self.s
+            bell /= self.s
+            bell *= -0.5
+            np.exp(bell, out=bell)
             total = bell.sum(axis=1, keepdims=True)
             if self.eps:
                 height = np.exp(np.square(distance / self.s) * -0.5)[:, None]
-                return first.astype(np.intp), bell * height / (total * height + self.eps)
-        return first.astype(np.intp), bell / total
+                total = total * height + self.eps
+                bell *= height
+            bell /= total
+        return first.astype(np.intp), bell
 
 
 @dataclass(frozen=True, slots=True)
