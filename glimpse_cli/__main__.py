@@ -2,7 +2,7 @@
 
 import os
 import sys
-from pathlib import Path
+from io import FileIO, TextIOWrapper
 
 
 def main() -> None:
@@ -12,9 +12,11 @@ def main() -> None:
     # Pillow keeps this many blocks of 16 MB for the next picture: 25 to 35 ms of page faults for each 12 MP.
     os.environ.setdefault("PILLOW_BLOCKS_MAX", "8")
     for name in ("stdin", "stdout", "stderr"):
-        if getattr(sys, name) is None:  # closed by who called: nothing comes in, and what goes out is not wanted
-            nothing = Path(os.devnull).open("r" if name == "stdin" else "w", encoding="utf-8")  # noqa: SIM115 - to the end
-            setattr(sys, name, nothing)
+        if getattr(sys, name) is None:  # closed by who called: nothing comes in, and nobody hears
+            # data for a stdout that can only be read are lost with an error, as on a full disk, not in silence
+            nothing = os.open(os.devnull, os.O_WRONLY if name == "stderr" else os.O_RDONLY)
+            raw = FileIO(nothing, "r" if name == "stdin" else "w")
+            setattr(sys, name, TextIOWrapper(raw, "utf-8", write_through=True))
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")  # a name never stops the command that shows it

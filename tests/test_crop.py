@@ -377,9 +377,21 @@ def test_version_and_help_answer():
 
 
 @pytest.mark.skipif(os.name == "nt", reason="a shell's closed streams")
-@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-"])
-def test_a_stream_that_the_caller_closed_stops_nothing(closed, tmp_path):
+@pytest.mark.parametrize(
+    ("args", "lost"),
+    [
+        ("-o b.png <&-", False),
+        ("-o b.png 2>&-", False),
+        ("-o b.png -q >&-", False),
+        ("-o b.png >&-", True),
+        ("-o - >&-", True),
+        ("--dry-run --json >&-", True),
+    ],
+)
+def test_a_closed_stdout_loses_no_data_in_silence_and_other_streams_stop_nothing(args, lost, tmp_path):
     Image.fromarray(np.zeros((9, 13, 3), np.uint8)).save(tmp_path / "a.png")
-    command = f"{sys.executable} -m glimpse_cli crop a.png -u 1e9 -o b.png {closed}"
+    command = f"{sys.executable} -m glimpse_cli crop a.png -u 1e9 {args}"
     done = subprocess.run(["sh", "-c", command], cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert (done.returncode, (tmp_path / "b.png").exists()) == (0, True), done.stderr
+    assert done.returncode == int(lost), done.stderr
+    assert (tmp_path / "b.png").exists() == ("b.png" in args)
+    assert ("error: cannot write the output\nwhy: Bad file descriptor" in done.stderr) == lost
