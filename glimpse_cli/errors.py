@@ -15,6 +15,7 @@ Bugs are not in this tree: they keep their traceback.
 """
 
 from enum import StrEnum
+from typing import Self
 
 
 class Reason(StrEnum):
@@ -44,6 +45,15 @@ class GlimpseError(Exception):
         self.what = what
         self.why = why
         self.hint = hint
+
+    def at(self, where: str | None) -> Self:
+        """The same error with its place before it: ``boxes.csv, line 3``; without a place, itself."""
+        if where is None:
+            return self
+        what = f"{where}: {self.what}"
+        told = type(self).__new__(type(self), what)  # whatever its own arguments are
+        told.__dict__.update(self.__dict__, what=what)
+        return told
 
     def __str__(self) -> str:
         text = self.what

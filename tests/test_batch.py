@@ -172,7 +172,7 @@ def test_a_row_whose_name_is_too_long_fails_alone(photos, tmp_path):
     text = f"image,x0,y0,x1,y1,id\na.png,1,2,9,9,good\na.png,1,2,9,9,{'z' * 300}\n"
     made = planned(of_table(photos, tmp_path / "out", text))
     assert names(made) == ["a.good.png"]
-    assert [(f.where, f.error.what.partition(":")[0]) for f in made.failures] == [("line 3", "line 3")]
+    assert [(f.where, f.error.what.partition(":")[0]) for f in made.failures] == [("t.csv, line 3", "t.csv, line 3")]
 
 
 @pytest.mark.parametrize("image", ["/etc/passwd", "\ud800.png", "../a.png", "sub/../../a.png", "a\0.png", ".", ".."])
@@ -180,7 +180,7 @@ def test_a_row_that_leaves_the_source_is_a_failed_row(image, photos, tmp_path):
     text = "\n".join(json.dumps({"image": name, "x": 1, "y": 2, "w": 3, "h": 4}) for name in (image, "a.png"))
     made = planned(of_table(photos, tmp_path / "out", text, ".jsonl"))
     assert names(made) == ["a.png"]
-    assert "line 1, column image" in str(made.failures[0].error)
+    assert "t.jsonl, line 1: column image" in str(made.failures[0].error)
 
 
 def test_rows_of_one_picture_share_its_item_and_are_named_by_id_or_number(photos, tmp_path):
@@ -192,7 +192,7 @@ def test_rows_of_one_picture_share_its_item_and_are_named_by_id_or_number(photos
     ]
     made = planned(of_table(photos, tmp_path / "out", "image,x0,y0,x1,y1\na.png,1,2,9,9\na.png,1,2,9,x\n"))
     assert names(made) == ["a.1.png"]
-    with pytest.raises(UsageError, match=r"two rows of a\.png \(line 2 and line 3\) want the name a\.7\.png"):
+    with pytest.raises(UsageError, match=r"two rows of a\.png \(t\.csv, line 2 and t\.csv, line 3\) want the name a\.7\.png"):
         planned(of_table(photos, tmp_path / "out", "image,x0,y0,x1,y1,id\n" + "a.png,1,2,9,9,7\n" * 2))
 
 
@@ -230,10 +230,11 @@ def test_a_table_gives_each_its_place_and_its_other_columns_travel(photos, tmp_p
     np.testing.assert_array_equal(np.asarray(Image.open(out / "a.5.png")), expected(1, (4, 2, 29, 21)))
     errors = lines(out / "errors.jsonl")
     assert [(e["image"], e["row"], e["reason"]) for e in errors] == [
-        ("a.png", "line 4", "wrong row"),
-        ("none.png", "line 3", "cannot be read"),
+        ("a.png", "t.csv, line 4", "wrong row"),
+        ("none.png", "t.csv, line 3", "cannot be read"),
     ]
     assert "t.csv, line 4: column x0: 'x' is not a number" in errors[0]["error"]
+    assert errors[1]["error"] == f"t.csv, line 3: cannot open {photos / 'none.png'}"
 
 
 def test_every_input_is_done_or_failed_whatever_it_is(photos, tmp_path):
@@ -347,6 +348,13 @@ def test_the_same_command_again_does_nothing(photos, tmp_path):
 def backdate(path, seconds=100):
     found = path.stat()
     os.utime(path, ns=(found.st_atime_ns, found.st_mtime_ns - seconds * 10**9))
+
+
+def test_a_table_of_another_name_is_the_same_run(photos, tmp_path):
+    text, out = "image,x0,y0,x1,y1\na.png,1,2,9,12\nb.png,2,3,20,9.5\n", tmp_path / "out"
+    batch.run(of_table(photos, out, text))
+    again = settings(photos, out, look=None, rows=tables.parse(text.encode(), "u.csv", ".csv", Defaults(size=SIZE)))
+    assert batch.run(replace(again, base=str(photos))).skipped == 2
 
 
 def test_only_a_changed_content_is_done_again_even_with_the_size_and_time_it_had(photos, tmp_path):
@@ -485,7 +493,7 @@ def test_rows_come_from_stdin_and_a_dry_run_touches_nothing(photos, tmp_path):
     text = '{"image":"a.png","x":1,"y":2,"w":3,"h":4}\n{"image":"../a.png","x":1,"y":2,"w":3,"h":4}\n'
     done = command(photos, "--from", "-", "-o", tmp_path / "out", "--dry-run", input=text)
     assert (done.returncode, done.stdout) == (3, f"{photos}/a.png -> a.png\n")
-    assert "line 2, column image: '../a.png'" in done.stderr
+    assert "line 2: column image: '../a.png'" in done.stderr
     assert not (tmp_path / "out").exists()
 
 

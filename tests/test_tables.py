@@ -47,11 +47,12 @@ def bad(text, suffix=".csv", **defaults):
 def test_every_spelling_gives_its_place_in_every_form(header, values, place):
     columns = header.split(",")
     record = dict(zip(columns, map(float, values.split(",")), strict=True))
-    expected = Row(1, "line 2", "a.jpg", Look(place, SIZE))
-    assert rows(f"image,{header}\na.jpg,{values}\n") == [expected]
-    assert rows(f"image\t{header}\na.jpg\t{values}\n".replace(",", "\t"), ".tsv") == [expected]
-    line = json.dumps({"image": "a.jpg", **record})
-    assert rows(line, ".jsonl") == [Row(1, "line 1", "a.jpg", Look(place, SIZE))]
+    for text, suffix, where in (
+        (f"image,{header}\na.jpg,{values}\n", ".csv", "t.csv, line 2"),
+        (f"image\t{header}\na.jpg\t{values}\n".replace(",", "\t"), ".tsv", "t.tsv, line 2"),
+        (json.dumps({"image": "a.jpg", **record}), ".jsonl", "t.jsonl, line 1"),
+    ):
+        assert rows(text, suffix) == [Row(1, where, "a.jpg", Look(place, SIZE))]
 
 
 def test_optional_columns_go_before_the_defaults_and_the_others_travel():
@@ -59,8 +60,8 @@ def test_optional_columns_go_before_the_defaults_and_the_others_travel():
     found = rows(f"{header}\na.jpg,1,2,3,4,,,,,cat,train\nb.jpg,1,2,,,stn,9,11,x-7,,\n", s=Pair(8, 9))
     place = CombPlace(Pair(1, 2), Pair(1, 1))
     assert found == [
-        Row(1, "line 2", "a.jpg", Look(place, SIZE, s=Pair(3, 4)), None, {"label": "cat", "split": "train"}),
-        Row(2, "line 3", "b.jpg", Look(place, (11, 9), "stn"), "x-7", {"label": "", "split": ""}),
+        Row(1, "t.csv, line 2", "a.jpg", Look(place, SIZE, s=Pair(3, 4)), None, {"label": "cat", "split": "train"}),
+        Row(2, "t.csv, line 3", "b.jpg", Look(place, (11, 9), "stn"), "x-7", {"label": "", "split": ""}),
     ]
 
 
@@ -80,12 +81,12 @@ def test_json_values_keep_their_types():
 def test_line_ends_and_a_byte_order_mark_make_no_difference(end, bom):
     text = bom + end.join([" image , x0,y0,x1,y1", "a.jpg,1,2,3,4", "", '"b,\u2028""c"".jpg",5,6,7,8', ""])
     found = rows(text)
-    assert [(r.where, r.image) for r in found] == [("line 2", "a.jpg"), ("line 4", 'b,\u2028"c".jpg')]
+    assert [(r.where, r.image) for r in found] == [("t.csv, line 2", "a.jpg"), ("t.csv, line 4", 'b,\u2028"c".jpg')]
 
 
 def test_json_lines_end_at_line_feeds_alone():
     text = '{"image":"a\u2028\u0085.jpg","x0":1,"y0":2,"x1":3,"y1":4}\r\n\r\n{"image":"b","x0":1,"y0":2,"x1":3,"y1":4}'
-    assert [(r.where, r.image) for r in rows(text, ".jsonl")] == [("line 1", "a\u2028\u0085.jpg"), ("line 3", "b")]
+    assert [(r.where, r.image) for r in rows(text, ".jsonl")] == [("t.jsonl, line 1", "a\u2028\u0085.jpg"), ("t.jsonl, line 3", "b")]
 
 
 @pytest.mark.parametrize(
@@ -154,7 +155,7 @@ def test_a_bad_row_names_line_column_and_value(values, says):
     assert message.isprintable()
     good, wrong = rows(f"{BOXES}\nb.jpg,1,2,3,4\n{values}")
     assert isinstance(good, Row)
-    assert (wrong.number, wrong.where) == (2, "line 3")
+    assert (wrong.number, wrong.where) == (2, "t.csv, line 3")
 
 
 @pytest.mark.parametrize(
@@ -225,7 +226,7 @@ COCO = {
 def test_coco_annotations_are_rows_and_categories_travel():
     first, second, *wrong = rows(json.dumps(COCO), ".json")
     extra = {"category": "cat", "category_id": 2, "iscrowd": 0}
-    assert first == Row(1, "annotations[0]", "a.jpg", Look(BoxPlace((1, 2, 4, 6.5)), SIZE), "3", extra)
+    assert first == Row(1, "t.json, annotations[0]", "a.jpg", Look(BoxPlace((1, 2, 4, 6.5)), SIZE), "3", extra)
     assert (second.image, second.id, second.extra) == ("b.jpg", "4", {})
     messages = [str(row.error) for row in wrong]
     for message, says in zip(
@@ -292,7 +293,7 @@ def test_parquet_is_read_where_pyarrow_is():
     sink = arrow.BufferOutputStream()
     parquet.write_table(table, sink)
     first, second = rows(sink.getvalue().to_pybytes(), ".parquet")
-    assert (first.where, first.id, second.look.place) == ("row 1", "1", BoxPlace((2, 2, 4, 4)))
+    assert (first.where, first.id, second.look.place) == ("t.parquet, row 1", "1", BoxPlace((2, 2, 4, 4)))
     assert "no parquet file" in refused(b"PAR1 and no more", ".parquet")
 
 

@@ -120,7 +120,7 @@ class Failure:
         image: its name, where it has one.
         where: the table and the line, where there is one.
         reason: one of the six of `Reason`, or what else stood in the way, in a word or three.
-        error: what, why and what to try.
+        error: where, what, why and what to try.
     """
 
     image: str | None
@@ -291,8 +291,8 @@ def _wanted_by_row(settings: Settings, made: Plan) -> Iterator[Item]:
         if isinstance(row, BadRow):
             made.failures.append(Failure(row.image, row.where, "wrong row", row.error))
         elif not _is_inside(image):
-            error = UsageError(f"{row.where}, column image: {row.image!a} is not a file inside the source folder")
-            made.failures.append(Failure(row.image, row.where, "wrong row", error))
+            error = UsageError(f"column image: {row.image!a} is not a file inside the source folder")
+            made.failures.append(Failure(row.image, row.where, "wrong row", error.at(row.where)))
         pictures.setdefault(image, []).append(row)
     for image, rows in pictures.items():
         good = [row for row in rows if isinstance(row, Row)]
@@ -334,18 +334,18 @@ def _with_short_names(item: Item, settings: Settings, made: Plan) -> Item:
         if _bytes(longest) <= LONGEST_NAME:
             fit.append(want)
             continue
-        where = f"{want.row.where}: " if want.row else ""
         error = OutputError(
-            f"{where}the name {shown(longest[:40])}... is too long",
+            f"the name {shown(longest[:40])}... is too long",
             why=f"{_bytes(longest)} bytes, {LONGEST_NAME} are allowed",
         )
-        made.failures.extend(failures(replace(item, wants=(want,)), error))
+        made.failures.append(failure(item, want, error))
     return item if len(fit) == len(item.wants) else replace(item, wants=tuple(fit))
 
 
-def failures(item: Item, error: GlimpseError) -> list[Failure]:
-    """One for each row of a picture that failed as a whole."""
-    return [Failure(item.image, want.row.where if want.row else None, reason_of(error), error) for want in item.wants]
+def failure(item: Item, want: Want, error: GlimpseError) -> Failure:
+    """A glimpse that came to nothing; of a table's, the error says in which row it was wanted."""
+    where = want.row.where if want.row else None
+    return Failure(item.image, where, reason_of(error), error.at(where))
 
 
 def _bytes(name: str) -> int:

@@ -203,8 +203,7 @@ class _Run:
                 over.append(self._blamed(errand, begun) if isinstance(begun, TaskError) else begun)
 
     def _blamed(self, errand: Errand, error: TaskError) -> Outcome:
-        what = f"{shown(errand.item.image)}: {error.what}"
-        return worker.failed(errand, TaskError(what, error.reason, why=error.why, hint=error.hint), self.ways)
+        return worker.failed(errand, error.at(shown(errand.item.image)), self.ways)
 
     def _note(self, outcome: Outcome) -> None:
         if outcome.line is not None and not (outcome.kept and self.sealed) and self._is_news(outcome):

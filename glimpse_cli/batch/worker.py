@@ -20,7 +20,7 @@ from glimpse_cli.banks import Floats
 from glimpse_cli.batch.journal import line_of
 from glimpse_cli.batch.known import Errand, Ways, hash_of, record_of, stamp_of, wants_of, warned_in
 from glimpse_cli.batch.landing import Waiting, drop, land, write
-from glimpse_cli.batch.plan import Failure, Item, Want, failures, mask_name, reason_of
+from glimpse_cli.batch.plan import Failure, Item, Want, failure, mask_name
 from glimpse_cli.errors import GlimpseError, OutputError, PictureError, Reason
 from glimpse_cli.files import make_folder, read_bytes, shown
 from glimpse_cli.glimpse import contract
@@ -158,7 +158,7 @@ def finish(begun: Begun, glimpses: Iterable[Floats | GlimpseError], ways: Ways) 
 
 def _failure(begun: Begun, want: Want, error: GlimpseError | MemoryError) -> Failure:
     told = _too_much(begun.errand.item) if isinstance(error, MemoryError) else error
-    return Failure(begun.errand.item.image, want.row.where if want.row else None, reason_of(told), told)
+    return failure(begun.errand.item, want, told)
 
 
 def _landed(pictures: Sequence[Outcome | Finished], ways: Ways) -> list[Outcome]:
@@ -192,7 +192,7 @@ def _outcome(finished: Finished, lost: Mapping[Path, OutputError], ways: Ways) -
 
 def failed(errand: Errand, error: GlimpseError, ways: Ways) -> Outcome:
     """Every row of a picture came to nothing."""
-    wrong = failures(errand.item, error)
+    wrong = [failure(errand.item, want, error) for want in errand.item.wants]
     record = {"image": errand.item.image, "files": {}, "rows": [], "errors": [failure.told() for failure in wrong]}
     _clear(errand, ways)
     return Outcome(errand.n, line_of(record), failures=tuple(wrong))

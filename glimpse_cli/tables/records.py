@@ -20,7 +20,7 @@ _LONGEST_SHOWN = 60
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A row before it means anything: its values by column, or what is wrong with it already."""
+    """A row before it means anything: where it stands, its values by column, or what is wrong with it already."""
 
     where: str
     values: Mapping[str, Any]
@@ -48,7 +48,7 @@ def _separated(text: str, name: str, separator: str) -> _Table:
     for column in named:
         if named.count(column) > 1:
             raise UsageError(f"{name} has two columns {column!a}", hint="rename or drop one of them")
-    return named, (_separated_record(line, columns, values) for line, values in lines)
+    return named, (_separated_record(f"{name}, line {line}", columns, values) for line, values in lines)
 
 
 def _lines(text: str, name: str, separator: str) -> Iterator[tuple[int, list[str]]]:
@@ -69,8 +69,8 @@ def _lines(text: str, name: str, separator: str) -> Iterator[tuple[int, list[str
         raise UsageError(f"{name}, line {line}: the row cannot be read", why=str(error), hint=hint) from error
 
 
-def _separated_record(line: int, columns: Sequence[str], values: Sequence[str]) -> Record:
-    where, problem = f"line {line}", None
+def _separated_record(where: str, columns: Sequence[str], values: Sequence[str]) -> Record:
+    problem = None
     if len(values) < len(columns):
         problem = f"column {columns[len(values)]}: the row ends before it, with {_count(values)} of {len(columns)}"
     elif len(values) > len(columns):
@@ -93,18 +93,18 @@ def _refuse_other_separator(header: str, name: str, separator: str) -> None:
 
 def _json_lines(data: bytes, name: str) -> _Table:
     lines = _text(data, name).split("\n")  # not splitlines(): U+2028 is a character of JSON
-    records = [_json_record(line, n, name) for n, line in enumerate(lines, 1) if line and not line.isspace()]
+    records = [_json_record(line, f"{name}, line {n}") for n, line in enumerate(lines, 1) if line and not line.isspace()]
     columns: dict[str, None] = {}
     for record in records:
         columns.update(dict.fromkeys(record.values))
     return list(columns), records
 
 
-def _json_record(line: str, number: int, name: str) -> Record:
-    value = _json(line, f"{name}, line {number}")
+def _json_record(line: str, where: str) -> Record:
+    value = _json(line, where)
     if not isinstance(value, dict):
-        raise UsageError(f"{name}, line {number}: {quoted(value)} is no JSON object", hint='{"image": "a.jpg", ...}')
-    return Record(f"line {number}", value)
+        raise UsageError(f"{where}: {quoted(value)} is no JSON object", hint='{"image": "a.jpg", ...}')
+    return Record(where, value)
 
 
 def _coco(data: bytes, name: str) -> _Table:
@@ -117,7 +117,7 @@ def _coco(data: bytes, name: str) -> _Table:
     names = {
         key: image["name"] for key, image in _named_or_none(document.get("categories"), name).items() if "name" in image
     }
-    records = [_annotation(n, item, images, names) for n, item in enumerate(parts[1] or ())]
+    records = [_annotation(f"{name}, annotations[{n}]", item, images, names) for n, item in enumerate(parts[1] or ())]
     return ("image", *XYWH, "id"), records
 
 
@@ -139,8 +139,7 @@ def _named(items: Any, name: str, key: str) -> dict[Any, Mapping[str, Any]]:
     return found
 
 
-def _annotation(n: int, item: Any, images: Mapping[Any, Mapping[str, Any]], names: Mapping[Any, Any]) -> Record:
-    where = f"annotations[{n}]"
+def _annotation(where: str, item: Any, images: Mapping[Any, Mapping[str, Any]], names: Mapping[Any, Any]) -> Record:
     if not isinstance(item, dict):
         return Record(where, {}, f"{quoted(item)} is no annotation")
     key, box = item.get("image_id"), item.get("bbox")
@@ -169,7 +168,7 @@ def _parquet(data: bytes, name: str) -> _Table:
         table = parquet.read_table(arrow.BufferReader(data))
     except (arrow.ArrowException, OSError, ValueError) as error:
         raise UsageError(f"{name} is no parquet file", why=str(error).partition("\n")[0]) from error
-    return table.column_names, [Record(f"row {n}", values) for n, values in enumerate(table.to_pylist(), 1)]
+    return table.column_names, [Record(f"{name}, row {n}", values) for n, values in enumerate(table.to_pylist(), 1)]
 
 
 FORMS: dict[str, Callable[[bytes, str], _Table]] = {

@@ -59,7 +59,7 @@ class Row:
 
     Args:
         number: which row of the table, from 1.
-        where: ``line 3``, for a person.
+        where: ``boxes.csv, line 3``, for a person: no part of what is wanted.
         image: as it was written.
         look: where and how.
         id: the row's own name, one that a file name can carry.
@@ -67,7 +67,7 @@ class Row:
     """
 
     number: int
-    where: str
+    where: str = field(repr=False)
     image: str
     look: Look
     id: str | None = None
@@ -80,7 +80,7 @@ class BadRow:
 
     Args:
         number: which row of the table, from 1.
-        where: ``line 3``, for a person.
+        where: ``boxes.csv, line 3``, for a person.
         image: as it was written, where it was.
         error: file, line, column, value.
     """
@@ -119,14 +119,13 @@ def spelling_of(columns: Sequence[str], name: str) -> str:
 _ASK = "image and " + " or ".join(",".join(names) for names in _SPELLINGS.values())
 
 
-def row_of(record: Record, number: int, name: str, spelling: str, defaults: Defaults) -> Row | BadRow:
+def row_of(record: Record, number: int, spelling: str, defaults: Defaults) -> Row | BadRow:
     """What a record of a table of that spelling says, or what is wrong with it."""
     image = record.values.get("image")
     try:
         return _good_row(record, number, spelling, defaults)
     except ParameterError as error:
-        told = ParameterError(f"{name}, {record.where}: {error.what}", why=error.why, hint=error.hint)
-        return BadRow(number, record.where, image if isinstance(image, str) else None, told)
+        return BadRow(number, record.where, image if isinstance(image, str) else None, error.at(record.where))
 
 
 def _good_row(record: Record, number: int, spelling: str, defaults: Defaults) -> Row:
