@@ -192,7 +192,7 @@ def test_rows_of_one_picture_share_its_item_and_are_named_by_id_or_number(photos
     ]
     made = planned(of_table(photos, tmp_path / "out", "image,x0,y0,x1,y1\na.png,1,2,9,9\na.png,1,2,9,x\n"))
     assert names(made) == ["a.1.png"]
-    with pytest.raises(UsageError, match=r"two rows of a\.png \(t\.csv, line 2 and t\.csv, line 3\) want the name a\.7\.png"):
+    with pytest.raises(UsageError, match=r"a\.png \(t\.csv, line 2 and t\.csv, line 3\) want the name a\.7\.png"):
         planned(of_table(photos, tmp_path / "out", "image,x0,y0,x1,y1,id\n" + "a.png,1,2,9,9,7\n" * 2))
 
 
@@ -487,6 +487,18 @@ def test_the_command_says_what_came_of_it(photos, tmp_path):
     np.testing.assert_array_equal(np.asarray(Image.open(out / "b.png")), expected(0))
     with Image.open(out / "s.png") as sheet:
         assert sheet.size[0] > 100
+
+
+def test_verbose_says_what_came_of_each_picture_and_each_failure_once(photos, tmp_path):
+    (photos / "bad.png").write_text("words")
+    args = (photos, "-o", tmp_path / "out", "--box", "3,2,17.5,19", "--jobs", "1", "-v")
+    failed = ["bad.png: 1 failed", "error: bad.png is not an image of a known format"]
+    for came in ("done", "skipped"):
+        said = command(*args).stderr.splitlines()
+        assert [line for line in said if "bad.png" in line] == failed
+        assert [line for line in said if line.endswith(f": 1 {came}")] == [
+            f"{name}: 1 {came}" for name in ("a.png", "b.png", "sub/c.png", "sub/deep/d.v2.png")
+        ]
 
 
 def test_rows_come_from_stdin_and_a_dry_run_touches_nothing(photos, tmp_path):

@@ -86,7 +86,8 @@ def test_line_ends_and_a_byte_order_mark_make_no_difference(end, bom):
 
 def test_json_lines_end_at_line_feeds_alone():
     text = '{"image":"a\u2028\u0085.jpg","x0":1,"y0":2,"x1":3,"y1":4}\r\n\r\n{"image":"b","x0":1,"y0":2,"x1":3,"y1":4}'
-    assert [(r.where, r.image) for r in rows(text, ".jsonl")] == [("t.jsonl, line 1", "a\u2028\u0085.jpg"), ("t.jsonl, line 3", "b")]
+    found = [(row.where, row.image) for row in rows(text, ".jsonl")]
+    assert found == [("t.jsonl, line 1", "a\u2028\u0085.jpg"), ("t.jsonl, line 3", "b")]
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,6 @@ and ``gather`` (what stands beside the glimpses, and what they are put together 
 """
 
 from glimpse_cli.batch.plan import Failure, Item, Plan, Settings, Want, plan
-from glimpse_cli.batch.runner import Progress, Summary, run
+from glimpse_cli.batch.runner import News, Progress, Summary, run
 
-__all__ = ["Failure", "Item", "Plan", "Progress", "Settings", "Summary", "Want", "plan", "run"]
+__all__ = ["Failure", "Item", "News", "Plan", "Progress", "Settings", "Summary", "Want", "plan", "run"]

@@ -81,7 +81,24 @@ class Progress:
         return self.rows - self.done - self.failed - self.kept
 
 
-Watch = Callable[[Progress, Sequence[Failure]], None]
+@dataclass(frozen=True, slots=True)
+class News:
+    """What has just come of a picture, in rows.
+
+    Args:
+        image: its name; None for what the plan has found to fail.
+        done: made now.
+        kept: found as an earlier run left them.
+        failures: what failed.
+    """
+
+    image: str | None
+    done: int = 0
+    kept: int = 0
+    failures: Sequence[Failure] = ()
+
+
+Watch = Callable[[Progress, News], None]
 
 
 def run(settings: Settings, watch: Watch | None = None) -> Summary:
@@ -89,7 +106,7 @@ def run(settings: Settings, watch: Watch | None = None) -> Summary:
 
     Args:
         settings: what is asked for.
-        watch: called with the progress so far and the failures that are new, once a picture.
+        watch: called with the progress so far and what is new, once for the plan and then once a picture.
 
     Raises:
         UsageError: what cannot end well; nothing was started.
@@ -119,7 +136,7 @@ def run(settings: Settings, watch: Watch | None = None) -> Summary:
     return summary
 
 
-def _nobody(progress: Progress, failures: Sequence[Failure]) -> None:
+def _nobody(progress: Progress, news: News) -> None:
     """Watches nothing."""
 
 
@@ -155,7 +172,7 @@ class _Run:
     def go(self) -> Progress:
         if self.journal.sealed and not self.sealed:
             gather.unseal(self.settings, self.journal.sealed)
-        self.watch(self.progress, self.plan.failures)
+        self.watch(self.progress, News(None, failures=self.plan.failures))
         if self.plan.items and not (self.settings.stop and self.plan.failures):
             self._work()
         if self.died:
@@ -215,7 +232,8 @@ class _Run:
         progress.kept += outcome.kept
         progress.failed += len(outcome.failures)
         progress.warned += outcome.warned
-        self.watch(progress, outcome.failures)
+        image = self.plan.items[outcome.n].image
+        self.watch(progress, News(image, outcome.done, outcome.kept, outcome.failures))
 
     def _is_news(self, outcome: Outcome) -> bool:
         return outcome.line != self.journal.line(outcome.n)

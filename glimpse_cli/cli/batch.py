@@ -271,7 +271,8 @@ def _show_plan(settings: "Settings", out: BatchOptions) -> None:
 def _report(
     summary: "Summary", settings: "Settings", told: "list[Failure]", out: BatchOptions, said: TalkOptions
 ) -> None:
-    _list_failures(told, summary.failed, settings.folder)
+    if not said.verbose:
+        _list_failures(told, summary.failed, settings.folder)
     if out.json:
         talk.say(json.dumps({**asdict(summary), "folder": settings.folder}))
     if said.quiet:

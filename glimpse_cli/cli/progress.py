@@ -2,18 +2,19 @@
 
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from glimpse_cli.cli import talk
 from glimpse_cli.cli.options import TalkOptions
+from glimpse_cli.files import shown
 
 if TYPE_CHECKING:
-    from glimpse_cli.batch import Failure
+    from glimpse_cli.batch import Failure, News
     from glimpse_cli.batch import Progress as Counts
 
-    Watch = Callable[[Counts, Sequence[Failure]], None]
+    Watch = Callable[[Counts, News], None]
     Show = Callable[[Counts], None]
 
 SECONDS = 10.0  # between two plain lines
@@ -24,16 +25,16 @@ def watching(said: TalkOptions, told: "list[Failure]", most: int) -> Iterator["W
     """What a run calls as it goes.
 
     Args:
-        said: -q shows nothing, -v every failure when it happens.
-        told: is filled with the first failures, unless they were shown.
+        said: -q shows nothing, -v what came of each picture.
+        told: is filled with the first failures, for the end; with -v they are shown where they happen.
         most: how many.
     """
 
-    def watch(progress: "Counts", failures: Sequence["Failure"]) -> None:
-        told.extend(failures[: most - len(told)])
+    def watch(progress: "Counts", news: "News") -> None:
         if said.verbose:
-            for failure in failures:
-                talk.note(f"failed: {failure.error.what}")
+            _tell(news)
+        else:
+            told.extend(news.failures[: most - len(told)])
         show(progress)
 
     if said.quiet:
@@ -45,6 +46,14 @@ def watching(said: TalkOptions, told: "list[Failure]", most: int) -> Iterator["W
     else:
         show = _Lines()
         yield watch
+
+
+def _tell(news: "News") -> None:
+    counts = ((news.done, "done"), (news.kept, "skipped"), (len(news.failures), "failed"))
+    if news.image is not None:
+        talk.note(f"{shown(news.image)}: {', '.join(f'{count} {what}' for count, what in counts if count)}")
+    for failure in news.failures:
+        talk.explain(failure.error)
 
 
 def _nothing(progress: "Counts") -> None:

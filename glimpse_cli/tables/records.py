@@ -93,7 +93,8 @@ def _refuse_other_separator(header: str, name: str, separator: str) -> None:
 
 def _json_lines(data: bytes, name: str) -> _Table:
     lines = _text(data, name).split("\n")  # not splitlines(): U+2028 is a character of JSON
-    records = [_json_record(line, f"{name}, line {n}") for n, line in enumerate(lines, 1) if line and not line.isspace()]
+    numbered = enumerate(lines, 1)
+    records = [_json_record(line, f"{name}, line {n}") for n, line in numbered if line and not line.isspace()]
     columns: dict[str, None] = {}
     for record in records:
         columns.update(dict.fromkeys(record.values))
