@@ -369,7 +369,7 @@ def said_of(place, size=(5, 7), **settings):
         (CombPlace(Pair(3, 4), Pair(1, 1)), {"s": Pair(0.6, 0.8)}, "s_x = 0.8, above 0.7", "s_y"),
         (BoxPlace((-8, 2, 20, 20)), {}, "coverage is 71%, below 100%", "differ there"),
         (BoxPlace((-8, 2, 20, 20)), {"padding": "zeros"}, "the methods differ there (padding zeros)", "wholly"),
-        (BoxPlace((-80, 2, -60, 20)), {}, "coverage is 0: the box is wholly outside", "below 100%"),
+        (BoxPlace((-80, 2, -60, 20)), {}, "coverage is 0: the glimpse lies wholly outside", "below 100%"),
     ],
 )  # fmt: skip
 def test_what_is_said_has_its_threshold(place, settings, said, not_said):

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from glimpse_cli import devices
 from glimpse_cli.cli.app import app
 from glimpse_cli.compare import measures
+from glimpse_cli.draw import paper
 from pictures import png
 from refusals import files, refused
 
@@ -78,8 +79,44 @@ def test_several_pictures_have_a_row_each_and_a_mean():
     found = document("photo.png", "other.png", *BOX, "--methods", "stn")
     rows = [image["rows"][0] for image in found["images"]]
     assert found["mean"][0]["mae"] == pytest.approx((rows[0]["mae"] + rows[1]["mae"]) / 2)
+    assert found["mean"][0]["over"] == {}
     result = run("photo.png", "other.png", *BOX)
     assert "mean of 2 pictures" in result.stdout
+    assert ": over " not in result.stdout
+
+
+def test_a_mean_of_fewer_pictures_says_so():
+    Path("flat.png").write_bytes(png(np.full((50, 60, 3), 77, np.uint8)))
+    args = ("photo.png", "flat.png", *BOX, "--methods", "hard,stn", "--reference", "hard")
+    first, second = document(*args)["images"][0]["rows"][1]["psnr"], document(*args)["mean"][1]
+    assert (second["psnr"], second["over"]["psnr"]) == (pytest.approx(first), 1)
+    assert "\n  psnr of stn: over the 1 of 2 pictures that have it\n" in run(*args).stdout
+
+
+def test_what_is_no_number_is_blamed_on_whom_it_comes_from_without_a_python_warning():
+    values = RNG.random((43, 71)).astype(np.float32)
+    values[9, 16], values[21, 20] = np.nan, np.inf  # columns that lie between the places of hard and stn
+    Image.fromarray(values).save("float.tiff")
+    done = subprocess.run(
+        [sys.executable, "-m", "glimpse_cli", "compare", "float.tiff", *BOX, "-o", "out.png"],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert "  gaussian and the reference: some values are not finite" in done.stdout
+    assert done.stderr == "warning: float.tiff: 2 of its 3053 pixels are NaN or infinite\n"
+    assert (np.asarray(Image.open("out.png")) == paper.UNKNOWN).all(axis=2).sum() > 1000
+
+
+@pytest.mark.parametrize(
+    ("args", "why"),
+    [
+        (["--box", "-5,3,40,30"], "stays inside the picture, the glimpse does not"),
+        (["-u", "5", "-d", "0"], "needs a step"),
+    ],
+)
+def test_where_there_is_no_reference_none_is_named(args, why):
+    said = run("photo.png", *args, "--size", "9x7", "--repeats", "0").stdout
+    assert f"  no reference: Pillow's LANCZOS {why}; --reference takes a method\n" in said
+    assert said.splitlines()[-1].startswith("reference: none; ")
 
 
 def test_one_bad_picture_does_not_stop_the_others():
@@ -171,9 +208,9 @@ def test_torch_gives_what_numpy_gives(monkeypatch):
         (["-o", "compare.npy"], "no picture"),
         (["-o", "-"], "stdout"),
         (["-o", "photo.png", "--force"], "also an input"),
-        (["--report", "photo.png", "--force"], "also an input"),
-        (["-o", "same.png", "--report", "./same.png"], "two outputs"),
-        (["--report", "-"], "a report is a file"),
+        (["other.png", "-o", "compare.png"], "2 pictures need a folder"),
+        (["--report", "-"], "is no page"),
+        (["--report", "report.txt"], "is no page"),
     ],
 )
 def test_what_is_wrong_is_said_before_anything_is_done(args, words):
@@ -191,20 +228,31 @@ def test_a_device_that_is_not_there_is_an_error():
     assert refused(run("photo.png", *BOX, "--devices", "cpu,cuda"), 1, "cuda")
 
 
-@pytest.mark.parametrize("option", ["-o", "--report"])
-def test_an_output_that_exists_stays_unless_forced(option):
-    Path("there.png").write_text("mine")
-    assert refused(run("photo.png", *BOX, option, "there.png"), 1, "exists", "--force")
-    assert Path("there.png").read_text() == "mine"
-    assert run("photo.png", *BOX, option, "there.png", "--force").exit_code == 0
-    assert Path("there.png").read_bytes() != b"mine"
+OUTPUTS = pytest.mark.parametrize(("option", "name"), [("-o", "out.png"), ("--report", "out.html")])
 
 
-@pytest.mark.parametrize("option", ["-o", "--report"])
-def test_an_output_that_cannot_be_written_is_one_clear_error(option):
+@OUTPUTS
+def test_an_output_that_exists_stays_unless_forced(option, name):
+    Path(name).write_text("mine")
+    assert refused(run("photo.png", *BOX, option, name), 1, "exists", "--force")
+    assert Path(name).read_text() == "mine"
+    assert run("photo.png", *BOX, option, name, "--force").exit_code == 0
+    assert Path(name).read_bytes() != b"mine"
+
+
+def test_a_page_is_no_input_and_two_pictures_no_one_output():
+    Path("photo.html").symlink_to("photo.png")
+    assert refused(run("photo.html", *BOX, "--report", "photo.html", "--force"), 2, "also an input")
+    Path("sub").mkdir()
+    Path("sub/photo.png").symlink_to("../photo.png")
+    assert refused(run("photo.png", "sub/photo.png", *BOX, "-o", "out/"), 2, "two outputs")
+
+
+@OUTPUTS
+def test_an_output_that_cannot_be_written_is_one_clear_error(option, name):
     Path("full").mkdir()
     Path("full/file").write_text("not a folder")
-    result = run("photo.png", *BOX, option, "full/file/out.png")
+    result = run("photo.png", *BOX, option, f"full/file/{name}")
     assert result.exit_code == 1
     assert result.stderr.count("error: ") == 1
     assert sorted(path.name for path in Path("full").iterdir()) == ["file"]

@@ -106,7 +106,7 @@ def test_the_page_holds_a_table_a_panel_and_the_glimpses_of_each_picture(page):
 def test_the_same_numbers_give_the_same_page():
     from glimpse_cli.compare import page as made
 
-    facts = {"reference": "lanczos", "repeats": 9, "threads": 1}
+    facts = {"repeats": 9, "threads": 1}
     assert made([section()], facts, None) == made([section()], facts, None)
 
 
@@ -115,7 +115,7 @@ def test_identical_glimpses_are_sorted_above_all_others():
 
     found = section()
     found.document["rows"][0] |= {"max": 0.0, "mae": 0.0, "psnr": None}
-    text = made([found], {"reference": "hard", "repeats": 0, "threads": 1}, None)
+    text = made([found], {"repeats": 0, "threads": 1}, None)
     assert '<td data-value="1000000000.0">inf</td>' in text
     assert '<td data-value="">-</td>' in text
 
@@ -129,7 +129,8 @@ def section():
     row |= {"label": "stn", "device": "cpu", "ms": 1.5, "pixels_read": 3, "pixels_seen": 2, "noise_gain": 1.0}
     place = {"d": {"y": 1, "x": 2}, "u": {"y": 3, "x": 4}, "box": None}
     sizes = {name: {"width": 7, "height": 5} for name in ("input_size", "size")}
-    document = {"input": "a.png", **sizes, "place": place, "coverage": 1.0, "notes": [], "failures": [], "rows": [row]}
+    lists = {"notes": [], "failures": [], "rows": [row]}
+    document = {"input": "a.png", **sizes, "place": place, "coverage": 1.0, "reference": "stn", **lists}
     return Section(document, b"webp", (("stn", b"png"),))
 
 

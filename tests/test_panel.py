@@ -52,6 +52,21 @@ def test_each_glimpse_stands_in_its_own_column_at_one_scale():
     assert found(page, enlarged(two, times)) == (TOP, LEFT + 40 * times + GUTTER)
 
 
+def test_what_is_no_number_is_magenta_and_leaves_the_scale_alone():
+    one, two = noise(30, 40, 3), noise(30, 40, 3, seed=1)
+    two[4, 7, 1] = np.nan
+    two[5, 9] = np.inf
+    times = CELL // 40
+    page = drawn([one, two])
+    left = LEFT + 40 * times + GUTTER
+    glimpse = page[TOP : TOP + 30 * times : times, left : left + 40 * times : times]
+    assert (glimpse[4, 7] == paper.UNKNOWN).all()
+    assert (glimpse[5, 9] == 255).all()
+    unknown = (page == paper.UNKNOWN).all(axis=2)
+    assert unknown.sum() == 3 * times**2  # one in the glimpse, both in the difference
+    assert not (drawn([one, noise(30, 40, 3, seed=1)]) == paper.UNKNOWN).all(axis=2).any()
+
+
 def test_a_tiny_glimpse_shows_its_pixels_as_ruled_squares():
     glimpse = np.zeros((5, 7))
     page = drawn([glimpse])

@@ -12,7 +12,7 @@ import typer
 from glimpse_cli import files
 from glimpse_cli.cli import table, talk
 from glimpse_cli.cli.app import command
-from glimpse_cli.cli.options import HOW, OUT, PlaceOptions, ReadOptions, TalkOptions, parse_count, parse_format
+from glimpse_cli.cli.options import FORMATS, HOW, OUT, PlaceOptions, ReadOptions, TalkOptions, parse_count, parse_format
 from glimpse_cli.errors import GlimpseError, OutputError, UsageError
 from glimpse_cli.places import parse_size, parse_width
 
@@ -226,8 +226,7 @@ def _conclude(documents: Sequence[dict[str, Any]], sections: "Sequence[Section]"
     from glimpse_cli import compare  # noqa: PLC0415 - numpy
 
     plan, show = task.plan, task.show
-    reference = LANCZOS if plan.reference is None else plan.reference.label
-    facts = {"reference": reference, "repeats": plan.repeats, "threads": compare.threads()}
+    facts = {"reference": plan.reference_label, "repeats": plan.repeats, "threads": compare.threads()}
     mean = compare.means(documents) if len(documents) > 1 else None
     if show.report and sections:
         files.write_whole(show.report, compare.page(sections, facts, mean).encode())
@@ -238,7 +237,7 @@ def _conclude(documents: Sequence[dict[str, Any]], sections: "Sequence[Section]"
     if mean:
         table.show_means(mean, len(documents), several_devices=len(plan.devices) > 1)
     if documents:
-        talk.say(f"{compare.basis(facts)}; --explain says more")
+        talk.say(f"{compare.basis(facts, documents)}; --explain says more")
     if show.explain:
         _explain()
 
@@ -252,8 +251,8 @@ def _explain() -> None:
 
 def _targets(images: Sequence[str], show: ShowOptions) -> list[Path | None]:
     """Where each picture goes; refused before anything is started: an output that is an input, or that exists."""
-    if show.report == PIPE:
-        raise UsageError("a report is a file", hint="--report compare.html")
+    if show.report is not None and Path(show.report).suffix.lower() not in {".html", ".htm"}:
+        raise UsageError(f"--report {files.shown(show.report)} is no page", hint="--report compare.html")
     inputs = [Path(image) for image in images if image != PIPE]
     targets = _pictures(images, show)
     paths = [path for path in (*targets, show.report and Path(show.report)) if path]
@@ -276,7 +275,7 @@ def _pictures(images: Sequence[str], show: ShowOptions) -> list[Path | None]:
         raise UsageError("stdout is the table's: -o takes a file", hint="-o compare.png")
     path = Path(show.output)
     if len(images) > 1 or show.output.endswith("/") or path.is_dir():
-        if path.exists() and not path.is_dir():
+        if not path.is_dir() and (path.exists() or path.suffix[1:].lower() in FORMATS):
             raise UsageError(f"{len(images)} pictures need a folder, got -o {files.shown(path)}", hint="-o FOLDER/")
         return [path / f"{'stdin' if image == PIPE else Path(image).stem}.compare.png" for image in images]
     if parse_format(path.suffix[1:], f"-o {files.shown(path)}") == "npy":

@@ -21,15 +21,21 @@ def show(document: dict[str, Any], *, several_devices: bool) -> None:
 
     talk.say(f"{files.shown(document['input'])}: {about(document)}")
     _print(document["rows"], several_devices=several_devices)
-    for note in document["notes"]:
-        talk.say(f"  {note}")
-    talk.say("")
+    _say_notes(document["notes"])
 
 
 def show_means(rows: Sequence[dict[str, Any]], count: int, *, several_devices: bool) -> None:
     """The table of means over so many pictures."""
+    from glimpse_cli.compare.words import notes_of_means  # noqa: PLC0415 - likewise
+
     talk.say(f"mean of {count} pictures")
     _print(rows, several_devices=several_devices)
+    _say_notes(notes_of_means(rows, count))
+
+
+def _say_notes(notes: Sequence[str]) -> None:
+    for note in notes:
+        talk.say(f"  {note}")
     talk.say("")
 
 

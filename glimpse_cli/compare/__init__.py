@@ -9,7 +9,7 @@ from glimpse_cli.compare.contenders import METRICS, Contender, Limit, parse_limi
 from glimpse_cli.compare.figure import figure
 from glimpse_cli.compare.page import Section, page, section
 from glimpse_cli.compare.rows import Comparison, Plan, Row, compare, document, failures, means, threads
-from glimpse_cli.compare.words import EXPLAINED, notes
+from glimpse_cli.compare.words import EXPLAINED, notes, notes_of_means
 
 __all__ = [
     "EXPLAINED",
@@ -27,6 +27,7 @@ __all__ = [
     "figure",
     "means",
     "notes",
+    "notes_of_means",
     "page",
     "parse_limit",
     "parse_methods",

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 NONE = "-"
+LANCZOS = "lanczos"  # the reference that is no method: Pillow's
 
 
 def _small(value: float) -> str:
@@ -59,9 +60,10 @@ def about(document: dict[str, Any]) -> str:
     return f"{seen}, {where} -> {made}, d_y {step['y']:.3g}, d_x {step['x']:.3g}, coverage {document['coverage']:.0%}"
 
 
-def basis(facts: dict[str, Any]) -> str:
+def basis(facts: dict[str, Any], documents: Sequence[dict[str, Any]]) -> str:
     """What the numbers of all pictures rest on, in a line."""
-    reference = "Pillow's LANCZOS" if facts["reference"] == "lanczos" else facts["reference"]
+    named = [each["reference"] for each in documents if each["reference"] is not None]
+    reference = "none" if not named else "Pillow's LANCZOS" if named[0] == LANCZOS else named[0]
     if not facts["repeats"]:
         return f"reference: {reference}; not timed"
     threads = f"{facts['threads']} thread{'s' if facts['threads'] > 1 else ''}"

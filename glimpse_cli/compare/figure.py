@@ -32,14 +32,13 @@ def figure(comparison: Comparison, title: str) -> Pixels:
 
 
 def shown(seen: Floats, *, alpha: bool) -> Pixels:
-    """(h, w, 3) for the eye, alpha laid over mid-grey.
+    """(h, w, 3) for the eye, alpha laid over mid-grey, what is no number in magenta.
 
     Args:
         seen: (h, w, C), white at 1, colour weighed by alpha.
         alpha: whether the last channel is alpha.
     """
-    rounded = (np.clip(np.nan_to_num(_opaque(seen, alpha=alpha)), 0, 1) * 255 + 0.5).astype(np.uint8)
-    return np.ascontiguousarray(np.broadcast_to(rounded, (*rounded.shape[:2], 3)))
+    return draw.rgb(_opaque(seen, alpha=alpha))
 
 
 def _opaque(seen: Floats, *, alpha: bool) -> Floats:

@@ -17,7 +17,7 @@ from glimpse_cli.compare.columns import COLUMNS, about, basis, cell, columns, of
 from glimpse_cli.compare.contenders import METRICS
 from glimpse_cli.compare.figure import figure, shown
 from glimpse_cli.compare.rows import Comparison
-from glimpse_cli.compare.words import EXPLAINED
+from glimpse_cli.compare.words import EXPLAINED, notes_of_means
 from glimpse_cli.files import shown as shown_name
 from glimpse_cli.images import encode_picture
 
@@ -79,7 +79,7 @@ def page(sections: Sequence[Section], facts: dict[str, Any], mean: Sequence[dict
 <body>
 <header>
 <h1>glimpse compare</h1>
-<p class="quiet">{escape(basis(facts))}</p>
+<p class="quiet">{escape(basis(facts, [each.document for each in sections]))}</p>
 {_contents(sections)}
 </header>
 <main>
@@ -100,12 +100,11 @@ def _section(part: Section, number: int) -> str:
     path, name = (escape(shown_name(text)) for text in (document["input"], PurePath(document["input"]).name))
     labels = escape(", ".join(label for label, _ in part.glimpses))
     said = [("", note) for note in document["notes"]] + [(' class="failures"', line) for line in document["failures"]]
-    notes = "".join(f"<li{kind}>{escape(text)}</li>" for kind, text in said)
     return f"""<section id="picture-{number}">
 <h2>{name}</h2>
 {f'<p class="quiet">{path}</p>' if path != name else ""}
 <p class="quiet">{escape(about(document))}</p>
-{f'<ul class="notes">{notes}</ul>' if notes else ""}
+{_notes(said)}
 <div class="wide panel" tabindex="0" role="region" aria-label="Glimpses, masks and differences of {name}">
 <img src="{_data(part.panel, "webp")}" alt="{name} with its place; glimpses, masks and differences of {labels}">
 </div>
@@ -114,6 +113,12 @@ def _section(part: Section, number: int) -> str:
 {_slider(part.glimpses) if len(part.glimpses) > 1 else ""}
 </section>
 """
+
+
+def _notes(said: Sequence[tuple[str, str]]) -> str:
+    """A list of (attributes, line), or nothing."""
+    notes = "".join(f"<li{kind}>{escape(text)}</li>" for kind, text in said)
+    return f'<ul class="notes">{notes}</ul>' if notes else ""
 
 
 def _table(rows: Sequence[dict[str, Any]], name: str) -> str:
@@ -190,7 +195,9 @@ def _contents(sections: Sequence[Section]) -> str:
 
 
 def _means(rows: Sequence[dict[str, Any]], count: int) -> str:
-    return f"<section><h2>Mean of {count} pictures</h2>\n{_table(rows, 'Means over all pictures')}</section>"
+    notes = _notes([("", note) for note in notes_of_means(rows, count)])
+    table = _table(rows, "Means over all pictures")
+    return f"<section><h2>Mean of {count} pictures</h2>\n{notes}\n{table}</section>"
 
 
 def _title(sections: Sequence[Section]) -> str:

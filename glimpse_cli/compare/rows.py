@@ -12,6 +12,7 @@ import numpy as np
 
 from glimpse_cli import items
 from glimpse_cli.banks import Floats
+from glimpse_cli.compare.columns import LANCZOS
 from glimpse_cli.compare.contenders import METRICS, Contender, Limit
 from glimpse_cli.compare.lenses import Lens, Split, lanczos, lens_of, seen_through, split, values
 from glimpse_cli.compare.measures import Difference, difference, noise_gain, pixels_read, pixels_seen
@@ -43,6 +44,11 @@ class Plan:
     reading: Reading = Reading()  # noqa: RUF009 - frozen
     repeats: int = 9
     drawn: bool = True
+
+    @property
+    def reference_label(self) -> str:
+        """What the reference is called."""
+        return LANCZOS if self.reference is None else self.reference.label
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -83,11 +89,13 @@ class Comparison:
     Args:
         name: of the picture.
         loaded: the picture's facts and its preview.
+        reference: what the rows are compared with; None where it does not exist: LANCZOS, outside the picture.
         rows: methods in the order asked for, on the first device, then on the next.
     """
 
     name: str
     loaded: Loaded
+    reference: str | None
     rows: tuple[Row, ...]
 
 
@@ -115,15 +123,16 @@ def compare(data: bytes, name: str, plan: Plan) -> Comparison:
     contenders = plan.contenders if plan.reference is None else (*plan.contenders, plan.reference)
     loaded = items.load(data, name, [each.look for each in contenders], plan.reading, preview=plan.drawn)
     sights = [_there(sight) for sight in loaded.sights]
-    reference = _reference(loaded, sights[-1], given=plan.reference is not None)
-    rows = [
-        _row(contender, sight, loaded, reference, plan)
-        for contender, sight in zip(plan.contenders, sights, strict=False)  # the reference may be one more
-    ]
-    elsewhere = [
-        _row_elsewhere(row, loaded, reference, device, plan.repeats) for device in plan.devices[1:] for row in rows
-    ]
-    return Comparison(name, loaded, (*rows, *elsewhere))
+    with np.errstate(invalid="ignore", over="ignore"):  # a picture may hold infinities: its numbers say so
+        reference = _reference(loaded, sights[-1], given=plan.reference is not None)
+        rows = [
+            _row(contender, sight, loaded, reference, plan)
+            for contender, sight in zip(plan.contenders, sights, strict=False)  # the reference may be one more
+        ]
+        elsewhere = [
+            _row_elsewhere(row, loaded, reference, device, plan.repeats) for device in plan.devices[1:] for row in rows
+        ]
+    return Comparison(name, loaded, None if reference is None else plan.reference_label, (*rows, *elsewhere))
 
 
 def failures(rows: Sequence[Row], limits: Sequence[Limit]) -> list[str]:
@@ -164,7 +173,12 @@ def document(comparison: Comparison) -> dict[str, Any]:
     loaded, sight = comparison.loaded, comparison.rows[0].sight
     about = items.report(loaded, sight)
     del about["method"], about["place"]["s"]  # these are the rows'
-    return {**about, "warnings": list(loaded.warnings), "rows": [_row_document(row) for row in comparison.rows]}
+    return {
+        **about,
+        "reference": comparison.reference,
+        "warnings": list(loaded.warnings),
+        "rows": [_row_document(row) for row in comparison.rows],
+    }
 
 
 def _row_document(row: Row) -> dict[str, Any]:
@@ -204,6 +218,8 @@ def _finite(values: dict[str, float | None]) -> dict[str, float | None]:
 def means(documents: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """A row for each method and device: the mean of each number over the pictures that have it, None where none has.
 
+    ``over`` says of a number that not all have how many do.
+
     Args:
         documents: what `document` gave, for one or more pictures of one plan.
     """
@@ -211,10 +227,12 @@ def means(documents: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _mean(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    found: dict[str, Any] = {"label": rows[0]["label"], "device": rows[0]["device"]}
+    found: dict[str, Any] = {"label": rows[0]["label"], "device": rows[0]["device"], "over": {}}
     for name in NUMBERS:
         values = [row[name] for row in rows if row[name] is not None]
         found[name] = fmean(values) if values else None
+        if 0 < len(values) < len(rows):
+            found["over"][name] = len(values)
     return found
 
 

@@ -1,6 +1,8 @@
 """What the numbers of a comparison mean, in words, each with the threshold that made it say so."""
 
 from collections.abc import Iterator, Sequence
+from math import isnan
+from typing import Any
 
 import numpy as np
 
@@ -42,13 +44,32 @@ def notes(comparison: Comparison) -> list[str]:
     rows = [row for row in comparison.rows if row.against_device is None]  # those of the first device
     found = [*_of_steps(rows), *_of_coverage(rows), *(line for row in rows for line in _of_width(row))]
     unknown = [row.label for row in rows if not np.isfinite(row.glimpse).all()]
+    if any(row.label not in unknown and row.against_reference and isnan(row.against_reference.mae) for row in rows):
+        unknown.append("the reference")
     if unknown:
         found.append(f"{' and '.join(unknown)}: some values are not finite, and neither are differences to them")
-    if rows[0].against_reference is None:
-        found.append(
-            "no reference: Pillow's LANCZOS stays inside the picture, the box does not; --reference takes a method"
+    if comparison.reference is None:
+        spec = rows[0].sight.spec
+        why = (
+            "stays inside the picture, the glimpse does not"
+            if spec.y.comb.step and spec.x.comb.step
+            else "needs a step"
         )
+        found.append(f"no reference: Pillow's LANCZOS {why}; --reference takes a method")
     return found
+
+
+def notes_of_means(means: Sequence[dict[str, Any]], count: int) -> list[str]:
+    """Which means are not those of all pictures, a line each."""
+    several = len({row["device"] for row in means}) > 1
+    found: dict[tuple[str, int], list[str]] = {}
+    for row in means:
+        for name, some in row["over"].items():
+            found.setdefault((name, some), []).append(f"{row['label']} on {row['device']}" if several else row["label"])
+    return [
+        f"{name} of {' and '.join(labels)}: over the {some} of {count} pictures that have it"
+        for (name, some), labels in found.items()
+    ]
 
 
 def _of_steps(rows: Sequence[Row]) -> Iterator[str]:
@@ -66,7 +87,7 @@ def _of_steps(rows: Sequence[Row]) -> Iterator[str]:
 def _of_coverage(rows: Sequence[Row]) -> Iterator[str]:
     sight = rows[0].sight
     if sight.coverage == 0:
-        yield "coverage is 0: the box is wholly outside the picture"
+        yield "coverage is 0: the glimpse lies wholly outside the picture"
     elif sight.coverage < 1:
         padding = sight.spec.x.kernel.padding
         outside = {

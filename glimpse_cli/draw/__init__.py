@@ -12,6 +12,7 @@ from glimpse_cli.draw.masks import LONGEST, PREVIEW, mask_figure, outlined
 
 if TYPE_CHECKING:
     from glimpse_cli.draw.panels import PanelRow, Window, panel, zoomed
+    from glimpse_cli.draw.paper import rgb
     from glimpse_cli.draw.sheets import contact_sheet
 
 __all__ = [
@@ -23,10 +24,15 @@ __all__ = [
     "mask_figure",
     "outlined",
     "panel",
+    "rgb",
     "zoomed",
 ]
 
-_HOMES = {"PanelRow": "panels", "Window": "panels", "contact_sheet": "sheets", "panel": "panels", "zoomed": "panels"}
+_HOMES = {
+    **dict.fromkeys(("PanelRow", "Window", "panel", "zoomed"), "panels"),
+    "contact_sheet": "sheets",
+    "rgb": "paper",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from glimpse_cli.draw import paper
 from glimpse_cli.draw.masks import DAY, OUTSIDE, Edges, mask_figure, outlined, view_room
 from glimpse_cli.draw.outlines import Pixels
-from glimpse_cli.draw.paper import QUIET, Page
+from glimpse_cli.draw.paper import QUIET, UNKNOWN, Page
 
 WIDTH = 1600  # pixels of the page
 MARGIN, GUTTER, LEAD = 48, 28, 30  # around the page, between columns, between bands
@@ -130,7 +130,7 @@ def panel(
     _set_words(page, (MARGIN + tops[1], MARGIN), "attention", _pixels(window))
     if len(rows) > 1:
         _set_words(page, (MARGIN + tops[2], MARGIN), "difference", f"to {rows[0].label}")
-        _set_scale(page, MARGIN + tops[2] + HEAD, reach, max(float(np.abs(each).max()) for each in differences))
+        _set_scale(page, MARGIN + tops[2] + HEAD, reach, np.stack(differences))
     for k, row in enumerate(rows):
         at = MARGIN + k // abreast * tops[-1], MARGIN + INPUT + GUTTER + k % abreast * (cell + GUTTER)
         _set_words(page, at, row.label, row.note, cell)
@@ -166,18 +166,18 @@ def _window(low: float, high: float, N: int, around: float, longest: int) -> ran
 
 
 def _difference(row: PanelRow, first: PanelRow) -> NDArray[np.float32]:
-    """(h, w): of each pixel, the difference of the channel that differs most, with its sign."""
+    """(h, w): of each pixel, the difference of the channel that differs most, with its sign; NaN of infinities."""
     one, other = (np.atleast_3d(_unit(glimpse)) for glimpse in (row.glimpse, first.glimpse))
-    difference = one - other
+    with np.errstate(invalid="ignore"):
+        difference = one - other
+    difference[~np.isfinite(difference)] = np.nan
     most = np.abs(difference).argmax(axis=2)[..., None]
     return np.take_along_axis(difference, most, axis=2)[..., 0]
 
 
 def _unit(glimpse: NDArray[Any]) -> NDArray[np.float32]:
-    """Values as the page shows them, with nothing that is not a number."""
     peak = 255 if glimpse.dtype == np.uint8 else 1
-    values: NDArray[np.float32] = np.nan_to_num(glimpse.astype(np.float32) / np.float32(peak))
-    return values
+    return glimpse.astype(np.float32) / np.float32(peak)
 
 
 def _reach(differences: Sequence[NDArray[np.float32]]) -> float:
@@ -185,7 +185,8 @@ def _reach(differences: Sequence[NDArray[np.float32]]) -> float:
 
     A few pixels on hard edges differ most; a scale that reached them would leave all others pale.
     """
-    most = max(float(np.quantile(np.abs(difference), 0.995, method="higher")) for difference in differences)
+    known = (np.abs(difference[~np.isnan(difference)]) for difference in differences)
+    most = max(float(np.quantile(values, 0.995, method="higher")) if values.size else 0.0 for values in known)
     if most <= 1 / 255:
         return 1 / 255
     digit = 10.0 ** (np.floor(np.log10(most)) - 1)
@@ -193,10 +194,14 @@ def _reach(differences: Sequence[NDArray[np.float32]]) -> float:
 
 
 def _heat(values: NDArray[np.float32]) -> Pixels:
-    """(h, w, 3) colours of values from -1 to 1; beyond is as at the end."""
+    """(h, w, 3) colours of values from -1 to 1; beyond is as at the end, a NaN is magenta."""
     stops = np.linspace(-1, 1, len(COLD_TO_WARM))
-    channels = [np.interp(values, stops, channel) for channel in COLD_TO_WARM.T]
-    return (np.stack(channels, axis=-1) + 0.5).astype(np.uint8)
+    unknown = np.isnan(values)
+    known = np.where(unknown, 0, values)
+    channels = [np.interp(known, stops, channel) for channel in COLD_TO_WARM.T]
+    colours = (np.stack(channels, axis=-1) + 0.5).astype(np.uint8)
+    colours[unknown] = UNKNOWN
+    return colours
 
 
 def _mask(row: PanelRow, box: Edges | None, window: Window, longest: int) -> Pixels:
@@ -243,14 +248,17 @@ def _set_input(page: Page, place: Pixels, title: str, image_size: tuple[int, int
     page.set_picture(place, (MARGIN + HEAD - OUTSIDE, MARGIN - OUTSIDE))
 
 
-def _set_scale(page: Page, top: int, reach: float, largest: float) -> None:
+def _set_scale(page: Page, top: int, reach: float, differences: NDArray[np.float32]) -> None:
     """The colours of the differences, and the largest of these, which the scale may not reach."""
     length = INPUT * 2 // 3
     page.set_picture(_heat(np.linspace(-1, 1, length, dtype=np.float32)[None]).repeat(BAR, 0), (top, MARGIN))
     page.set_hairline((BAR, length), (top, MARGIN))
     for place, text, anchor in ((0, f"-{reach:.2g}", "l"), (0.5, "0", "m"), (1, f"+{reach:.2g}", "r")):
         page.set_text(text, (top + BAR + 5, round(MARGIN + place * length)), NOTE, QUIET, anchor=anchor)
-    page.set_text(f"largest {largest:.2g}", (top + BAR + 5 + paper.line_height(NOTE), MARGIN), NOTE, QUIET)
+    unknown = np.isnan(differences)
+    said = f"largest {np.abs(differences).max(initial=0, where=~unknown):.2g}"
+    said += " · magenta: no number" if unknown.any() else ""
+    page.set_text(said, (top + BAR + 5 + paper.line_height(NOTE), MARGIN), NOTE, QUIET)
 
 
 def _set_reference(page: Page, at: tuple[int, int], shape: tuple[int, ...]) -> None:

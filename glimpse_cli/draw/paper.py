@@ -15,6 +15,7 @@ WHITE: Colour = (255, 255, 255)
 INK: Colour = (30, 32, 36)
 QUIET: Colour = (118, 122, 130)
 HAIR: Colour = (220, 222, 226)
+UNKNOWN: Colour = (214, 0, 214)  # what is no number
 
 RULED = 12  # pixels of a square from which on the squares of an enlarged picture are ruled
 RULE = 0.12  # opacity
@@ -84,18 +85,21 @@ def shortened(text: str, size: int, room: float) -> str:
 
 
 def rgb(picture: NDArray[Any]) -> Pixels:
-    """A glimpse as uint8 (h, w, 3): grey or colour, alpha over white; floats are in [0, 1].
+    """A glimpse as uint8 (h, w, 3): grey or colour, alpha over white; floats are in [0, 1], a NaN is magenta.
 
     Args:
         picture: (h, w) or (h, w, C), C from 1 to 4: grey, grey and alpha, colour, colour and alpha.
     """
     values = picture if picture.ndim == 3 else picture[..., None]
+    unknown = np.isnan(values).any(axis=2)
     if values.dtype != np.uint8:
         values = (np.clip(np.nan_to_num(values), 0, 1) * 255 + 0.5).astype(np.uint8)
     colour, alpha = np.split(values, [values.shape[2] - (values.shape[2] + 1) % 2], axis=2)
     if alpha.size:
         colour = (255 - (255 - colour.astype(np.float32)) * (alpha / np.float32(255)) + 0.5).astype(np.uint8)
-    return np.broadcast_to(colour, (*colour.shape[:2], 3))
+    picture = np.broadcast_to(colour, (*colour.shape[:2], 3)).copy()
+    picture[unknown] = UNKNOWN
+    return picture
 
 
 def fitted(size: tuple[int, int], room: tuple[int, int]) -> tuple[int, int]:
