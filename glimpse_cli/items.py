@@ -286,7 +286,8 @@ def _warnings(spec: Spec, image_size: tuple[int, int], covered: float) -> list[s
             if step > ALIASES_ABOVE:
                 found.append(f"d_{name} is {step:.3g}: above {ALIASES_ABOVE} only the gaussian anti-aliases")
         elif axis.kernel.eps and (dark := _darkened(axis, n, N)):
-            found.append(f"rows {_runs(dark)} of a_{name} are darkened by the post's eps; padding border is not")
+            rows = f"row {dark[0]} of a_{name} is" if len(dark) == 1 else f"rows {_runs(dark)} of a_{name} are"
+            found.append(f"{rows} darkened by the post's eps; padding border is not")
     return found
 
 

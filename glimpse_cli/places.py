@@ -208,7 +208,7 @@ def parse_width(text: str, name: str = "-s") -> Pair:
         if value <= 0:
             comma = "," in text and "=" not in text
             raise ParameterError(
-                f"s must be above 0 px, got s_{axis} = {value:g} from {name} {text}", hint=_COMMA if comma else None
+                f"{name}: s must be above 0 px, got s_{axis} = {value:g} from {text}", hint=_COMMA if comma else None
             )
     return width
 

@@ -11,3 +11,10 @@ def png(array):
     out = io.BytesIO()
     Image.fromarray(np.ascontiguousarray(array)).save(out, "PNG")
     return out.getvalue()
+
+
+def tiff(array):
+    """Float pixels as TIFF bytes."""
+    buffer = io.BytesIO()
+    Image.fromarray(array).save(buffer, "TIFF")
+    return buffer.getvalue()

@@ -16,7 +16,7 @@ from glimpse_cli.compare import lenses, measures, rows
 from glimpse_cli.errors import ParameterError, UsageError
 from glimpse_cli.images.reference import lanczos_axis
 from glimpse_cli.places import BoxPlace, CombPlace, GridPlace, Pair
-from pictures import png
+from pictures import png, tiff
 
 RNG = np.random.default_rng(5)
 PHOTO = RNG.integers(0, 256, (31, 47, 3)).astype(np.uint8)
@@ -353,6 +353,15 @@ def test_a_gaussian_carries_its_own_width():
 
 def said_of(place, size=(5, 7), **settings):
     return " / ".join(compare.notes(compared(PHOTO, place, size, **settings)))
+
+
+def test_values_that_are_drawn_cut_are_said():
+    made = compare.Plan(compare.parse_methods("hard", INSIDE, (5, 7)), CPU, repeats=0)
+    wide = compare.compare(tiff(GREY / np.float32(20) - 3), "wide.tiff", made)
+    low, high = (edge(wide.rows[0].glimpse) for edge in (np.min, np.max))
+    assert low < -1
+    assert high > 8
+    assert f"values from {low:.4g} to {high:.4g}: measured as they are, drawn cut to [0, 1]" in compare.notes(wide)
 
 
 @pytest.mark.parametrize(

@@ -299,7 +299,7 @@ def test_what_pillow_would_read_wrongly_is_refused():
     refused(tiff(bytes(8 * H * W), {258: 64, 339: 3}), Reason.UNSUPPORTED, "not read")
 
 
-def test_float_pictures_keep_their_values_and_say_where_they_leave_0_to_1():
+def test_float_pictures_keep_their_values():
     values = RNG.random((H, W)).astype(np.float32)
     picture, window = whole(saved(values, "TIFF"))
     assert (window == values).all()
@@ -307,7 +307,7 @@ def test_float_pictures_keep_their_values_and_say_where_they_leave_0_to_1():
     assert picture.warnings == ()
     picture, window = whole(saved(values * 300 - 7, "TIFF"))
     assert (window == values * 300 - 7).all()
-    assert "clip" in picture.warnings[0]
+    assert picture.warnings == ()  # what a file cuts is said of the file
     window = whole(b"Pf\n%d %d\n-1.0\n" % (W, H) + values[::-1].astype("<f4").tobytes())[1]
     assert (window == values).all()
 
@@ -331,7 +331,7 @@ def test_32_bit_integers_are_16_bit_grey_where_they_fit_and_themselves_where_not
     picture, window = whole(saved(Image.fromarray(values * 5 - 9), "TIFF"))
     assert picture.peak == 1
     assert (window == values * 5 - 9).all()
-    assert "clip" in picture.warnings[0]
+    assert picture.warnings == ()
 
 
 # --- colour ---------------------------------------------------------------------------------------------------

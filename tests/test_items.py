@@ -12,7 +12,7 @@ from glimpse_cli.errors import DeviceError, ParameterError
 from glimpse_cli.glimpse import extract
 from glimpse_cli.items import Reading, Writing
 from glimpse_cli.places import BoxPlace, CombPlace, GridPlace, Look, Pair
-from pictures import png
+from pictures import png, tiff
 
 RNG = np.random.default_rng(11)
 LOOKS = [
@@ -125,9 +125,13 @@ def test_a_look_that_this_picture_cannot_have_is_an_error_in_its_place():
         (Look(BoxPlace((200, 5, 230, 12)), (5, 7)), "wholly outside"),
         (Look(BoxPlace((0, 0, 71, 43)), (43, 20), "stn"), "d_x is 3.55"),
         (Look(BoxPlace((0, 0, 71, 43)), (4, 71), "hard"), "d_y is 10.8"),
-        (Look(CombPlace(Pair(2.5, 2.5), Pair(1, 1.5)), (5, 6), s=Pair(0.06, 0.05)), "rows 0-4 of a_y"),
+        (Look(CombPlace(Pair(2.5, 2.5), Pair(1, 1.5)), (5, 6), s=Pair(0.06, 0.05)), "rows 0-4 of a_y are"),
         (Look(CombPlace(Pair(2.5, 2.5), Pair(1, 1.5)), (5, 6), s=Pair(0.06, 0.05)), "rows 0, 2, 4 of a_x"),
-        (Look(CombPlace(Pair(-4, 3), Pair(1, 1)), (8, 8), s=Pair(0.5, 0.5)), "rows 0-1 of a_y"),  # 8 and 6 s outside
+        (
+            Look(CombPlace(Pair(-4, 3), Pair(1, 1)), (8, 8), s=Pair(0.5, 0.5)),
+            "rows 0-1 of a_y are",
+        ),  # 8 and 6 s outside
+        (Look(CombPlace(Pair(-3, 3), Pair(1, 1)), (8, 8), s=Pair(0.5, 0.5)), "row 0 of a_y is darkened"),
     ],
 )
 def test_a_doubtful_look_is_said(look, words):
@@ -146,6 +150,11 @@ def test_what_a_file_format_loses_is_said():
     glimpse = items.compute(deep, deep.sights[0])
     assert items.doubts(deep, glimpse, Writing("png")) == []
     assert "16 bits become 8" in items.doubts(deep, glimpse, Writing("jpg"))[0]
+    wide = items.load(tiff(np.full((43, 71), 3.5, np.float32)), "wide.tiff", LOOKS[:1], Reading())
+    glimpse = items.compute(wide, wide.sights[0])
+    assert wide.warnings == ()
+    assert items.doubts(wide, glimpse, Writing("tiff")) == items.doubts(wide, glimpse / 5, Writing("png")) == []
+    assert "0.5 to 3.5 are cut to [0, 1]" in items.doubts(wide, glimpse, Writing("png"))[0]
     clear = loaded(np.zeros((43, 71, 4), np.uint8))
     assert "white" in items.doubts(clear, np.zeros((5, 7, 4), np.float32), Writing("jpg"))[0]
     blind = np.full((5, 7), np.nan, np.float32)

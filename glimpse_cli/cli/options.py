@@ -107,7 +107,7 @@ class PlaceOptions:
         if alone:
             raise UsageError(f"{' and '.join(alone)} goes with --box only, got {typed[0]}")
         if self.u is not None:
-            return [CombPlace(parse_pair(self.u, "-u"), Pair(1, 1) if self.d is None else parse_pair(self.d, "-d"))]
+            return [CombPlace(parse_pair(self.u, "-u"), Pair(1.0, 1.0) if self.d is None else parse_pair(self.d, "-d"))]
         if self.scale is None or self.shift is None:
             missing = "--scale" if self.scale is None else "--shift"
             raise UsageError(f"--scale and --shift go together, {missing} is missing")

@@ -43,6 +43,11 @@ def notes(comparison: Comparison) -> list[str]:
     """What a person should take from one picture's numbers, a line each."""
     rows = [row for row in comparison.rows if row.against_device is None]  # those of the first device
     found = [*_of_steps(rows), *_of_coverage(rows), *(line for row in rows for line in _of_width(row))]
+    if comparison.loaded.peak == 1:
+        known = np.concatenate([row.glimpse[np.isfinite(row.glimpse)] for row in rows])
+        low, high = float(known.min(initial=0)), float(known.max(initial=1))
+        if low < 0 or high > 1:
+            found.append(f"values from {low:.4g} to {high:.4g}: measured as they are, drawn cut to [0, 1]")
     unknown = [row.label for row in rows if not np.isfinite(row.glimpse).all()]
     if any(row.label not in unknown and row.against_reference and isnan(row.against_reference.mae) for row in rows):
         unknown.append("the reference")

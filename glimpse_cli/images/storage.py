@@ -133,8 +133,6 @@ def _own_values(loaded: Loaded, name: str) -> Stored:
         notes.append(f"{odd} of its {image.width * image.height} pixels are NaN or infinite")
     if sixteen and image.format == "TIFF":
         notes.append("its 32-bit integers lie in [0, 65535] and were taken as 16-bit grey")
-    elif not sixteen and (low < 0 or high > 1):
-        notes.append(f"its values go from {low:g} to {high:g}: npy keeps them, 8 and 16 bits clip to [0, 1]")
 
     def read(box: Rectangle) -> Pixels:
         return np.asarray(image.crop(box))
