@@ -10,7 +10,17 @@ from numpy.typing import NDArray
 from glimpse_cli.banks import Axis, Bank, Floats
 from glimpse_cli.combs import Box, Comb
 from glimpse_cli.errors import ParameterError
-from glimpse_cli.kernels import POST_EPS, Gaussian, Hat, Kernel, Nearest, Padding, default_width, require_padding
+from glimpse_cli.kernels import (
+    POST_EPS,
+    TIE,
+    Gaussian,
+    Hat,
+    Kernel,
+    Nearest,
+    Padding,
+    default_width,
+    require_padding,
+)
 
 Method = Literal["gaussian", "stn", "hard"]
 
@@ -165,7 +175,7 @@ def coverage(image_size: tuple[int, int], spec: Spec) -> float:
 
 def inside(comb: Comb, n: int, N: int) -> NDArray[np.bool_]:
     """(n,) whether each place of a comb lies on one of N pixels: in [-1/2, N - 1/2)."""
-    places = comb.places(n)
+    places = comb.places(n) + TIE  # as `Nearest` has it
     return (places >= -0.5) & (places < N - 0.5)
 
 

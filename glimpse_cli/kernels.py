@@ -20,6 +20,8 @@ Taps = tuple[NDArray[np.intp], NDArray[np.float64]]
 
 POST_EPS = 1e-8  # the eps of the post's code: rows that reach no pixel turn black
 
+TIE = 1e-9  # px by which a place may miss the middle of two pixels and still be there: what other spellings of it lose
+
 # Pixels beyond hypot(D, k s) of a centre, D its distance to the nearest pixel, weigh exp(-k^2 / 2) of the heaviest
 # one or less: 3e-7 for k = 5.5, 1e-14 for k = 8.
 REACH_FLOAT32 = 5.5
@@ -125,6 +127,9 @@ class Hat:
 class Nearest:
     """Hard attention, the plain crop on any comb: the pixel ``floor(place + 1/2)``.
 
+    A place up to 1e-9 px before the middle of two pixels is on it, and takes the second: so that a glimpse whose places
+    lie there is the same in every spelling.
+
     Args:
         padding: what lies outside: ``zeros``, ``border`` (the edge pixel) or ``reflection`` about its centre.
 
@@ -139,7 +144,7 @@ class Nearest:
 
     def taps(self, places: NDArray[np.float64], N: int, reach: float = REACH_FLOAT64) -> Taps:  # noqa: ARG002 - every kernel is called alike
         """Pixels and weights of each place: (n, 1), 1 inside and 0 outside."""
-        places = np.floor(_fold(places, N, self.padding) + 0.5)
+        places = np.floor(_fold(places, N, self.padding) + (0.5 + TIE))
         inside = (places >= 0) & (places < N)
         return _clip(places, N).astype(np.intp), inside[:, None].astype(np.float64)
 

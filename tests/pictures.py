@@ -8,13 +8,15 @@ from PIL import Image
 
 def png(array):
     """The bytes of a PNG of a uint8 or uint16 array, (H, W) or (H, W, C)."""
-    out = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(array)).save(out, "PNG")
-    return out.getvalue()
+    return _saved(array, "PNG")
 
 
 def tiff(array):
-    """Float pixels as TIFF bytes."""
-    buffer = io.BytesIO()
-    Image.fromarray(array).save(buffer, "TIFF")
-    return buffer.getvalue()
+    """The bytes of a TIFF of a float32 array (H, W)."""
+    return _saved(array, "TIFF")
+
+
+def _saved(array, form):
+    out = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(array)).save(out, form)
+    return out.getvalue()

@@ -23,6 +23,7 @@ from glimpse_cli.places import (
     parse_width,
     spellings,
 )
+from oracle import nearest_row
 
 
 @pytest.mark.parametrize("text", ["1", "-0.5", "+3.", ".25", "1e3", "-2.5E-2", " 7 "])
@@ -158,6 +159,27 @@ def test_every_spelling_that_exists_gives_the_same_glimpse(u, d, size, method, p
     for spelled in again:
         other = Look(spelled, size, method, padding, s).spec(image.shape)
         np.testing.assert_allclose(extract(image, other), expected, atol=1e-9)
+
+
+@given(
+    corner=st.tuples(st.integers(-30, 400), st.integers(-30, 600)),
+    d=st.tuples(st.sampled_from([2, 4, 6]), st.sampled_from([2, 4, 6])),
+    size=st.tuples(st.integers(2, 19), st.integers(2, 19)),
+    padding=st.sampled_from(["zeros", "border", "reflection"]),
+)
+def test_places_in_the_middle_of_two_pixels_are_the_same_pixels_in_every_spelling(corner, d, size, padding):
+    image = np.random.default_rng(5).random((397, 613))
+    (y, x), (h, w) = corner, size
+    first = Look(BoxPlace((x, y, x + d[1] * w, y + d[0] * h)), size, "hard", padding)
+    place = spellings(first.spec(image.shape), image.shape)
+    other = Look(GridPlace(Pair(**place["scale"]), Pair(**place["shift"])), size, "hard", padding)
+    expected = extract(image, first.spec(image.shape))
+    np.testing.assert_array_equal(extract(image, other.spec(image.shape)), expected)
+    rows, columns = (
+        [nearest_row(low + (i + 0.5) * step - 0.5, N, padding) for i in range(n)]
+        for low, step, n, N in zip(corner, d, size, image.shape, strict=True)
+    )
+    np.testing.assert_array_equal(np.array(rows) @ image @ np.array(columns).T, expected)
 
 
 def test_what_does_not_exist_is_none():

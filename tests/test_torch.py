@@ -95,6 +95,18 @@ def test_hard_attention_is_the_nearest_pixel(padding):
     assert torch.equal(found[0], by_loops(image, rows, columns))
 
 
+def test_places_in_the_middle_of_two_pixels_are_those_of_the_numpy_path_in_every_spelling():
+    image = pictures(1, 397, 613)
+    for y, x, d in ((21, 34, 2), (-7, 401, 4), (101, 55, 6), (213, 87, 2)):
+        box = (x, y, x + d * 7, y + d * 5)
+        expected = glimpse_cli.extract(image[0].numpy(), Spec.from_box(Box(*box), SIZE, "hard"))
+        u, step = gt.box_to_comb(torch.tensor([box], dtype=torch.float64), SIZE)
+        grid = gt.comb_to_scale_shift(u, step, SIZE, (397, 613))
+        for combs in ((u, step), gt.scale_shift_to_comb(*grid, SIZE, (397, 613))):
+            found = gt.hard_glimpse(image[None], *combs, SIZE, "border")
+            np.testing.assert_array_equal(found[0, 0].numpy(), expected)
+
+
 def test_a_whole_box_at_its_own_size_is_the_pixels_byte_for_byte():
     images = pictures(2, 3, 23, 31, dtype=torch.uint8)
     found = gt.box_glimpse(images, torch.tensor([[4, 3, 11, 8], [20, 18, 27, 23]]), SIZE, "hard")

@@ -13,6 +13,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from glimpse_cli.kernels import TIE
+
 FARTHEST = 1e9  # px; farther out a place is moved here, so that a runaway parameter leaves finite gradients
 NARROWEST = 1e-8  # px; a bell this narrow is the nearest pixel, whatever its s: float64 places are no finer
 
@@ -64,10 +66,10 @@ def hat_axis(p: Tensor, N: int, padding: str, dtype: torch.dtype) -> Axis:
 
 
 def nearest_axis(p: Tensor, N: int, padding: str, dtype: torch.dtype) -> Axis:
-    """The nearest pixel of each place, ``floor(p + 1/2)``: a hat whose places are whole. Outside by the padding."""
+    """The pixel of each place, as `kernels.Nearest` finds it: a hat whose places are whole. Outside by the padding."""
     p = p.detach().clamp(-2, N + 1) if padding == "zeros" else _inside(p.detach(), N, padding)
     nothing = (p - p).to(dtype)  # but NaN where the place is no number, which a pixel's index cannot be
-    return Axis((p + 0.5).floor().long(), nothing, torch.ones_like(p[..., 0], dtype=dtype))
+    return Axis((p + (0.5 + TIE)).floor().long(), nothing, torch.ones_like(p[..., 0], dtype=dtype))
 
 
 def weights(axis: Axis, pixels: Tensor, kernel: str, eps: float) -> tuple[Tensor, Tensor | None]:
