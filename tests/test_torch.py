@@ -389,7 +389,26 @@ WRONG = {
     r"s must be a finite number.*got \('1', 2\)": lambda: gt.gaussian_glimpse(IMAGES, 1, ("1", 2), 1, SIZE),
     "images must be a tensor, got ndarray.*": lambda: gt.gaussian_glimpse(IMAGES.numpy(), 1, 1, 1, SIZE),
     "boxes must be a tensor, got tuple": lambda: gt.box_glimpse(IMAGES, (0, 0, 5, 5), SIZE),
-    "eps must be 0 or above": lambda: gt.gaussian_glimpse(IMAGES, 1, 1, 1, SIZE, eps=-1e-8),
+    "eps must be a number of 0 or above": lambda: gt.gaussian_glimpse(IMAGES, 1, 1, 1, SIZE, eps=-1e-8),
+    "eps must be a number.*got None": lambda: gt.GaussianGlimpse(SIZE, None),
+    "eps must be a number.*got '1e-8'": lambda: gt.gaussian_mask(THREE, THREE, THREE, 5, 23, eps="1e-8"),
+    r"eps must be a number.*got tensor\(": lambda: gt.gaussian_glimpse(IMAGES, 1, 1, 1, SIZE, eps=THREE[0]),
+    r"broadcast to \(\.\.\., 2\), got u \(5, 3\), d \(3,\)": lambda: gt.glimpse_mask(
+        (23, 31), torch.ones(5, 3), torch.ones(3), SIZE
+    ),
+    r"broadcast to \(\.\.\., 2\), got scale \(3, 2\), shift \(2, 2\)": lambda: gt.scale_shift_to_comb(
+        THREE, THREE[:2], SIZE, (23, 31)
+    ),
+    r"broadcast to \(\.\.\.\), got u \(3, 2\), s \(3, 2\), d \(4,\)": lambda: gt.gaussian_mask(
+        THREE, THREE, torch.ones(4), 5, 23
+    ),
+    "u must be a tensor, got float": lambda: gt.glimpse_mask((23, 31), 1.0, THREE, SIZE),
+    "d must be a tensor, got int": lambda: gt.gaussian_mask(THREE, THREE, 1, 5, 23),
+    "shift must be a tensor, got tuple": lambda: gt.scale_shift_to_comb(THREE, (0, 1), SIZE, (23, 31)),
+    "boxes must be a tensor, got list": lambda: gt.box_to_comb([0, 0, 5, 5], SIZE),
+    r"height, width.*got \(0, 31\)": lambda: gt.scale_shift_to_comb(THREE, THREE, SIZE, (0, 31)),
+    r"height, width.*got 31": lambda: gt.comb_to_scale_shift(THREE, THREE, SIZE, 31),
+    "images must be a tensor, got nd": lambda: gt.extract(IMAGES.numpy(), None),
     "padding must be one of zeros, border, reflection, got 'edge'": lambda: gt.stn_glimpse(IMAGES, 1, 1, SIZE, "edge"),
     "padding must be one of.*got ''": lambda: gt.box_glimpse(IMAGES, BOXES, SIZE, padding=""),
     "padding must be one of.*'none'": lambda: gt.SpatialTransformer(SIZE, padding="none"),

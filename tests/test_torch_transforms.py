@@ -86,6 +86,21 @@ def test_exported_it_takes_images_of_another_size(name):
     torch.testing.assert_close(exported(other, u), LOOKS[name](other, u), rtol=0, atol=1e-13)
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+@pytest.mark.parametrize("free", [(2,), (3,), (2, 3)])
+@pytest.mark.parametrize("sides", [((31, 47), (300, 310)), ((300, 310), (31, 47))])
+def test_exported_it_takes_images_so_much_larger_or_smaller_that_another_form_were_faster(free, sides):
+    class Look(nn.Module):
+        def forward(self, images, u):
+            return gt.gaussian_glimpse(images, u, 0.8, 1.3, (64, 48))
+
+    u, (first, other) = places()[0], ([2, 3, *side] for side in sides)
+    other = [size if axis in (0, 1, *free) else first[axis] for axis, size in enumerate(other)]
+    dims = {axis: torch.export.Dim(f"side_{axis}", min=8) for axis in free}
+    exported = torch.export.export(Look(), (pictures(*first), u), dynamic_shapes=(dims, None)).module()
+    torch.testing.assert_close(exported(pictures(*other), u), Look()(pictures(*other), u), rtol=0, atol=1e-12)
+
+
 @pytest.mark.parametrize("kernel", ["gaussian", "hat"])
 @pytest.mark.parametrize(("to_images", "to_places"), [(True, True), (False, True), (True, False)])
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore:.*grad attribute of a Tensor")  # of torch itself
@@ -174,6 +189,7 @@ def test_forward_mode_gives_the_gradients_of_reverse_mode(dtype):
     torch.testing.assert_close(tangent, want, **close)
     torch.testing.assert_close(jacfwd(loss_of)(u, images), jacrev(loss_of)(u, images), **close)
     torch.testing.assert_close(hessian(loss_of)(u, images), jacrev(jacrev(loss_of))(u, images), **close)
+    torch.testing.assert_close(jacfwd(jacfwd(loss_of))(u, images), hessian(loss_of)(u, images), **close)
     if dtype == torch.float64:
         toward = pictures(2, 3, 23, 31).flip(-1)
         want = (grad(loss_of, argnums=1)(u, images) * toward).sum()
@@ -239,6 +255,40 @@ def test_a_module_trains_under_autocast():
     loss.backward()
     assert out.dtype == torch.float32
     assert all(p.grad.isfinite().all() and p.grad.abs().sum() > 0 for p in module.parameters())
+
+
+@pytest.mark.usefixtures("form")
+@pytest.mark.parametrize("compiles", [False, True])
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore:.*lru_cache")  # of torch's own compiler
+def test_gradients_are_whole_wherever_autocast_is_on(compiles):
+    torch._dynamo.reset()
+    images, weight = (pictures(2, 3, 23, 31, dtype=torch.float32) + k for k in (0, 1))
+
+    def look(images, u):
+        return gt.gaussian_glimpse(images, u, *places()[1:], SIZE)
+
+    def gradients(look, *, forward, backward):
+        leaves = images.clone().requires_grad_(), places()[0].requires_grad_()
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=forward):
+            loss = (look(*leaves) * weight[:, :, :5, :7]).sum()
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=backward):
+            return torch.autograd.grad(loss, leaves)
+
+    want = gradients(look, forward=False, backward=False)
+    tried = torch.compile(look, fullgraph=True, backend="aot_eager") if compiles else look
+    for backward in (False, True):
+        for one, other in zip(gradients(tried, forward=True, backward=backward), want, strict=True):
+            torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.usefixtures("form")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")  # of torch's own rules
+def test_forward_mode_is_whole_under_autocast():
+    images, u = pictures(2, 3, 23, 31, dtype=torch.float32), places()[0]
+    want = jacrev(loss_of)(u, images)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = jacfwd(loss_of)(u, images)
+    torch.testing.assert_close(found.double(), want, rtol=1e-5, atol=1e-5)
 
 
 # ---------------------------------------------------------------- other devices

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from math import inf
-from numbers import Integral
+from numbers import Integral, Real
 from typing import Any
 
 import torch
@@ -16,12 +16,13 @@ Parameter = float | Sequence[float] | Tensor
 METHODS = ("gaussian", "stn", "hard")
 PEAKS = {torch.uint8: 255.0, torch.uint16: 65535.0}  # the value that becomes 1
 WHOLE: tuple[type, ...] = (Integral, torch.SymInt)  # NumPy's too, and the symbols of a traced shape
+NUMBERS: tuple[type, ...] = (Real, torch.SymFloat, torch.SymInt)
 FLOATS = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 
 
 def require_images(images: Tensor) -> None:
     """Refuse what is not (B, C, H, W) with pixels of a dtype we know."""
-    _require_tensor("images", images)
+    require_tensor("images", images)
     if images.dim() != 4:
         raise ParameterError(
             f"images must be (B, C, H, W), got the shape {tuple(images.shape)}", hint="images[None] adds a batch of one"
@@ -36,7 +37,7 @@ def require_images(images: Tensor) -> None:
 
 def require_boxes(boxes: Tensor, images: Tensor) -> None:
     """Refuse boxes on another device, or that are not one or N for each image."""
-    _require_tensor("boxes", boxes)
+    require_tensor("boxes", boxes)
     _require_device("boxes", boxes, images.device)
     B = images.shape[0]
     if boxes.dim() > 3 or (boxes.dim() > 1 and boxes.shape[0] not in (1, B)):
@@ -47,16 +48,16 @@ def require_boxes(boxes: Tensor, images: Tensor) -> None:
 
 
 def require_size(size: tuple[int, int]) -> None:
-    """Refuse a size that is not two whole numbers of 1 or more."""
+    """Refuse a size that is not two whole numbers of 1 or more; a tracer's are tensors, and must not be looked at."""
     pair = isinstance(size, Sequence) and len(size) == 2
-    if not pair or not all(isinstance(n, WHOLE) and n >= 1 for n in size):
+    if not pair or not (torch.jit.is_tracing() or all(isinstance(n, WHOLE) and n >= 1 for n in size)):  # type: ignore[attr-defined,no-untyped-call]  # torch's
         raise ParameterError(f"a size is (height, width), two whole numbers of 1 or more, got {size!r}")
 
 
 def require_eps(eps: float) -> None:
-    """Refuse an eps that is negative or not finite."""
-    if not 0 <= eps < float("inf"):
-        raise ParameterError(f"eps must be 0 or above, got {eps}", hint="0, or 1e-8 for the post")
+    """Refuse an eps that is no number, negative or not finite."""
+    if not isinstance(eps, NUMBERS) or not 0 <= eps < inf:
+        raise ParameterError(f"eps must be a number of 0 or above, got {eps!r}", hint="0, or 1e-8 for the post")
 
 
 def require_width(s: Parameter) -> None:
@@ -113,6 +114,27 @@ def aligned(images: Tensor, **parameters: Parameter) -> tuple[list[Tensor], bool
     return [t.expand(shape) for t in tensors], several
 
 
+def alike(*last: int, **given: Tensor) -> list[Tensor]:
+    """Tensors as float64 of one shape, which ends in ``last``: 2 for pairs (y, x).
+
+    Raises:
+        ParameterError: what is no tensor, or shapes that do not broadcast so.
+    """
+    for name, value in given.items():
+        require_tensor(name, value)
+    try:
+        shape = torch.broadcast_shapes(*(t.shape for t in given.values()), last)  # type: ignore[no-untyped-call]  # likewise
+    except RuntimeError:
+        shape = torch.Size([-1])
+    if shape[len(shape) - len(last) :] != last or -1 in shape:
+        wanted, shapes = (
+            ", ".join(map(str, ("...", *last))),
+            ", ".join(f"{k} {tuple(t.shape)}" for k, t in given.items()),
+        )
+        raise ParameterError(f"parameters must broadcast to ({wanted}), got {shapes}")
+    return [t.double().expand(shape) for t in given.values()]
+
+
 def as_tensor(name: str, value: Parameter, device: torch.device) -> Tensor:
     """A parameter as float64 on the device; numbers are made there, as copying them would make a GPU wait."""
     if not isinstance(value, Tensor):
@@ -122,7 +144,7 @@ def as_tensor(name: str, value: Parameter, device: torch.device) -> Tensor:
     return value.double()
 
 
-def _require_tensor(name: str, value: object) -> None:
+def require_tensor(name: str, value: object) -> None:
     if not isinstance(value, Tensor):
         raise ParameterError(f"{name} must be a tensor, got {type(value).__name__}", hint=f"torch.as_tensor({name})")
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from glimpse_cli.torch._arguments import shares
 from glimpse_cli.torch._axes import Axis, weights
@@ -16,8 +17,11 @@ from glimpse_cli.torch._axes import Axis, weights
 
 def whole_precision(device: torch.device) -> AbstractContextManager[Any]:
     """Autocast switched off, where the device has it: a half of a weight would be no weight."""
-    known = device.type in {"cpu", "cuda"} or torch.amp.is_autocast_available(device.type)  # torch 2.4 traces no asking
-    return torch.autocast(device.type, enabled=False) if known else nullcontext()
+    return torch.autocast(device.type, enabled=False) if _has_autocast(device) else nullcontext()
+
+
+def _has_autocast(device: torch.device) -> bool:
+    return device.type in {"cpu", "cuda"} or torch.amp.is_autocast_available(device.type)  # torch 2.4 traces no asking
 
 
 def axis_mask(axis: Axis, N: int, kernel: str, eps: float) -> Tensor:
@@ -47,6 +51,40 @@ def dense(  # noqa: PLR0917 - as the operator `glimpse_cli.torch._operators.band
 def product(images: Tensor, y: Tensor, x: Tensor) -> Tensor:
     """``By . I . Bx^T`` for images (B, C, H, W), y (B, N, h, H), x (B, N, w, W): (B, N, C, h, w)."""
     (B, C, _, W), (_, N, h, _), w = images.shape, y.shape, x.shape[2]
-    rows = torch.matmul(y.flatten(1, 2)[:, None], images)  # (B, C, N h, W)
-    rows = rows.view(B, C, N, h, W).transpose(1, 2).reshape(B, N, C * h, W)
-    return torch.matmul(rows, x.transpose(-1, -2)).view(B, N, C, h, w)
+    multiply: Any = Whole.apply if _is_halved(images.device) else torch.matmul
+    with whole_precision(images.device):
+        rows = multiply(y.flatten(1, 2)[:, None], images)  # (B, C, N h, W)
+        rows = rows.view(B, C, N, h, W).transpose(1, 2).reshape(B, N, C * h, W)
+        out: Tensor = multiply(rows, x.transpose(-1, -2)).view(B, N, C, h, w)
+    return out
+
+
+def _is_halved(device: torch.device) -> bool:
+    """Whether autocast is on; forward mode computes at once, and takes what is plain torch."""
+    pushed = forward_ad._current_level >= 0  # noqa: SLF001 - it has no other name
+    return not pushed and _has_autocast(device) and torch.is_autocast_enabled(device.type)
+
+
+class Whole(torch.autograd.Function):
+    """`torch.matmul` where autocast is on: of whole precision, and so are its gradients.
+
+    A region without autocast around the product is not enough: its gradients are made elsewhere, where autocast may be
+    on, as it is for a compiler that makes them along with the product.
+    """
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(a: Tensor, b: Tensor) -> Tensor:
+        return torch.matmul(a, b)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:  # noqa: ARG004 - torch's signature
+        ctx.save_for_backward(*inputs)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:
+        a, b = ctx.saved_tensors
+        with whole_precision(a.device):
+            to_a, to_b = torch.matmul(grad, b.transpose(-1, -2)), torch.matmul(a.transpose(-1, -2), grad)
+        return to_a.sum_to_size(a.shape), to_b.sum_to_size(b.shape)

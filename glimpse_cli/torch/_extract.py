@@ -7,7 +7,7 @@ from torch import Tensor
 from glimpse_cli.banks import Bank
 from glimpse_cli.errors import ParameterError
 from glimpse_cli.glimpse import Spec
-from glimpse_cli.torch._arguments import require_images, shares, working_dtype
+from glimpse_cli.torch._arguments import require_images, require_tensor, shares, working_dtype
 from glimpse_cli.torch._dense import whole_precision
 
 
@@ -25,6 +25,7 @@ def extract(images: Tensor, spec: Spec) -> Tensor:
     Raises:
         ParameterError: other shapes or dtypes.
     """
+    require_tensor("images", images)
     if images.dim() not in (3, 4):
         raise ParameterError(f"images must be (C, H, W) or (B, C, H, W), got the shape {tuple(images.shape)}")
     require_images(images if images.dim() == 4 else images[None])

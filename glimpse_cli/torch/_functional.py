@@ -19,6 +19,7 @@ from glimpse_cli.kernels import POST_EPS
 from glimpse_cli.torch._arguments import (
     Parameter,
     aligned,
+    alike,
     as_tensor,
     require_boxes,
     require_eps,
@@ -31,7 +32,7 @@ from glimpse_cli.torch._arguments import (
     working_dtype,
 )
 from glimpse_cli.torch._axes import Axis, axis_of, places
-from glimpse_cli.torch._dense import axis_mask, dense, whole_precision
+from glimpse_cli.torch._dense import axis_mask, dense
 from glimpse_cli.torch._fused import available as fused_on
 from glimpse_cli.torch._operators import banded_glimpses
 from glimpse_cli.torch._spellings import Pair, box_to_comb, scale_shift_to_comb
@@ -185,8 +186,8 @@ def gaussian_mask(  # noqa: PLR0917 - the post's names in the post's order
     """
     require_size((n, N))
     require_eps(eps)
-    p = places(u.double(), d.double(), n)
-    axis = axis_of("gaussian", p, s.double(), N, "", working_dtype(u.dtype))
+    first, width, step = alike(u=u, s=s, d=d)
+    axis = axis_of("gaussian", places(first, step, n), width, N, "", working_dtype(u.dtype))
     return axis_mask(axis, N, "gaussian", eps)
 
 
@@ -218,8 +219,9 @@ def glimpse_mask(  # noqa: PLR0917 - as `box_glimpse`
     require_size(size)
     require_size(image_size)
     kernel = _kernel(method, "border" if padding is None else padding, s)
-    s = default_width(d) if s is None else as_tensor("s", s, u.device)
-    combs = Combs(*torch.broadcast_tensors(u.double(), d.double(), s))  # type: ignore[no-untyped-call]  # torch's
+    first, step = alike(2, u=u, d=d)
+    s = default_width(step) if s is None else as_tensor("s", s, u.device)
+    combs = Combs(*alike(2, u=first, d=step, s=s))
     y, x = _axes(combs, size, image_size, kernel, working_dtype(u.dtype))
     name = _tap_name(method)
     rows, columns = (axis_mask(axis, N, name, kernel.eps).sum(-2) for axis, N in zip((y, x), image_size, strict=True))
@@ -269,16 +271,17 @@ def _weigh(images: Tensor, y: Axis, x: Axis, kernel: Kernel) -> Tensor:
 
     On the CPU dense where all of a glimpse is at most `SMALL` multiply-adds, C h W (H + w), else banded. On a GPU the
     kernels of `glimpse_cli.torch._fused` where they run, but for float64, and else dense, as it makes nothing wait. The
-    estimate looks at sizes alone, so that whoever traces a call takes the same way.
+    estimate looks at sizes alone, so that whoever traces a call takes the same way; where a size is left open, as in an
+    export, it would be closed by that, and the banded form serves all.
     """
     (_, C, H, W), h, w = images.shape, y.near.shape[-1], x.near.shape[-1]
     if images.device.type == "cpu":
-        whole = C * h * W * (H + w) <= SMALL
+        is_open = any(isinstance(n, torch.SymInt) for n in (C, H, W, h, w))
+        whole = not is_open and C * h * W * (H + w) <= SMALL
     else:
         whole = y.off.dtype == torch.float64 or not fused_on(images.device)
     form = dense if whole else banded_glimpses
-    with whole_precision(images.device):
-        return form(images, *y, *x, _tap_name(kernel.method), kernel.eps)
+    return form(images, *y, *x, _tap_name(kernel.method), kernel.eps)
 
 
 def _pick(images: Tensor, y: Axis, x: Axis) -> Tensor:

@@ -14,7 +14,7 @@ from torch import Tensor
 from glimpse_cli.torch import _banded
 from glimpse_cli.torch._arguments import shares
 from glimpse_cli.torch._axes import Axis
-from glimpse_cli.torch._dense import dense
+from glimpse_cli.torch._dense import dense, whole_precision
 
 
 def form_of(device: torch.device) -> ModuleType:
@@ -30,14 +30,23 @@ def banded_glimpses(*inputs: Any) -> Tensor:
     """`banded` with gradients of every order: what callers call.
 
     `torch.func` knows the gradients of a Function, `torch.compile` those of an operator, and neither the other's: where
-    a function that is compiled transforms another, only what is plain torch has gradients.
+    a function that is compiled transforms another, only what is plain torch has gradients; so has where forward mode is
+    nested in forward mode.
     """
     call: Any = Banded.apply
     if torch.compiler.is_compiling():
         inside = FROM_2_5 and torch._C._are_functorch_transforms_active()  # noqa: SLF001 - it has no other name
         call = dense if inside else banded
+    elif _pushed_twice():
+        call = dense
     out: Tensor = call(*inputs)
     return out
+
+
+def _pushed_twice() -> bool:
+    """Whether forward mode is nested in itself: of that torch drops the outer one where a Function has a rule."""
+    levels = torch._C._functorch.get_interpreter_stack() or ()  # noqa: SLF001 - it has no other name
+    return sum(level.key() == torch._C._functorch.TransformType.Jvp for level in levels) > 1  # noqa: SLF001 - likewise
 
 
 @torch.library.custom_op("glimpse_cli::banded", mutates_args=(), device_types=("cpu", "cuda"))
@@ -54,7 +63,8 @@ def banded(  # noqa: PLR0917 - an operator's arguments are flat
 ) -> Tensor:
     """Glimpses (B, N, C, h, w) of images (B, C, H, W) of any dtype, of integers in shares of their peak."""
     y, x = Axis(near_y, off_y, sharp_y), Axis(near_x, off_x, sharp_x)
-    out: Tensor = form_of(images.device).forward(images, y, x, kernel, eps)
+    with whole_precision(images.device):
+        out: Tensor = form_of(images.device).forward(images, y, x, kernel, eps)
     return out
 
 
@@ -78,7 +88,8 @@ def banded_backward(  # noqa: PLR0917 - an operator's arguments are flat
     images_grad = places_grad = None
     if grad.numel():
         form = form_of(images.device)
-        images_grad, places_grad = form.backward(grad, images, y, x, kernel, eps, to_images, to_places)
+        with whole_precision(images.device):
+            images_grad, places_grad = form.backward(grad, images, y, x, kernel, eps, to_images, to_places)
     if images_grad is None:
         images_grad = images.new_zeros(images.shape) if to_images else grad.new_zeros(0)
     if places_grad is None:
@@ -150,7 +161,8 @@ class BandedBackward(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         gradients, inputs = _dense_backward_of(ctx)
         wanted = [g for g, asked in zip(grads, _asked(ctx), strict=True) if asked]
-        to_grad, images, off_y, sharp_y, off_x, sharp_x = torch.func.vjp(gradients, *inputs)[1](wanted)
+        with whole_precision(inputs[0].device):
+            to_grad, images, off_y, sharp_y, off_x, sharp_x = torch.func.vjp(gradients, *inputs)[1](wanted)
         return to_grad, images, None, off_y, sharp_y, None, off_x, sharp_x, None, None, None, None
 
     @staticmethod
@@ -197,8 +209,9 @@ def _push(function: Callable[..., Any], inputs: list[Tensor], tangents: list[Ten
         return function(*(now.get(k, still) for k, still in enumerate(inputs)))
 
     # pulling back is linear, and to pull that back again is to push: forward modes of torch do not nest
-    pulled = torch.func.vjp(of_moving, *(inputs[k] for k in moving))
-    return torch.func.vjp(pulled[1], pulled[0])[1](tuple(tangents[k] for k in moving))[0]
+    with whole_precision(inputs[0].device):
+        pulled = torch.func.vjp(of_moving, *(inputs[k] for k in moving))
+        return torch.func.vjp(pulled[1], pulled[0])[1](tuple(tangents[k] for k in moving))[0]
 
 
 def _batched(info: Any, in_dims: tuple[int | None, ...], *inputs: Any) -> tuple[Tensor, int]:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from glimpse_cli.errors import ParameterError
-from glimpse_cli.torch._arguments import require_size
+from glimpse_cli.torch._arguments import alike, require_size, require_tensor
 
 Pair = tuple[int, int]
 
@@ -17,6 +17,7 @@ Pair = tuple[int, int]
 def box_to_comb(boxes: Tensor, size: Pair) -> tuple[Tensor, Tensor]:
     """Boxes (..., 4) as x0, y0, x1, y1, edge coordinates -> (u, d), each (..., 2) as (y, x), pixels."""
     require_size(size)
+    require_tensor("boxes", boxes)
     if boxes.shape[-1:] != (4,):
         raise ParameterError(
             f"boxes must end in 4 numbers, x0, y0, x1, y1, got the shape {tuple(boxes.shape)}",
@@ -31,7 +32,7 @@ def box_to_comb(boxes: Tensor, size: Pair) -> tuple[Tensor, Tensor]:
 def comb_to_box(u: Tensor, d: Tensor, size: Pair) -> Tensor:
     """(u, d), each (..., 2) as (y, x), pixels -> boxes (..., 4) as x0, y0, x1, y1; empty where d is 0."""
     require_size(size)
-    u, d = u.double(), d.double()
+    u, d = alike(2, u=u, d=d)
     low = u + 0.5 - d / 2
     high = low + _pair(size, d) * d
     return torch.stack([low[..., 1], low[..., 0], high[..., 1], high[..., 0]], dim=-1)
@@ -44,7 +45,8 @@ def scale_shift_to_comb(scale: Tensor, shift: Tensor, size: Pair, image_size: Pa
     puts it at ``-scale + shift``.)
     """
     require_size(size)
-    scale, shift = scale.double(), shift.double()
+    require_size(image_size)
+    scale, shift = alike(2, scale=scale, shift=shift)
     n, N = _pair(size, scale), _pair(image_size, scale)
     reach = torch.where(n == 1, 0.0, scale)
     return (N - 1) / 2 * (shift - reach + 1), (N - 1) * reach / (n - 1).clamp(min=1)
@@ -57,11 +59,12 @@ def comb_to_scale_shift(u: Tensor, d: Tensor, size: Pair, image_size: Pair) -> t
         ParameterError: an axis of the image is one pixel long, where every (scale, shift) reads that pixel.
     """
     require_size(size)
+    require_size(image_size)
     if 1 in image_size:
         raise ParameterError(
             f"(scale, shift) cannot be recovered on an axis of one pixel, got the image size {image_size}"
         )
-    u, d = u.double(), d.double()
+    u, d = alike(2, u=u, d=d)
     extent = d * (_pair(size, d) - 1)
     last = _pair(image_size, d) - 1
     return extent / last, (2 * u + extent) / last - 1
