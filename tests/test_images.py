@@ -811,7 +811,7 @@ def test_a_glimpse_is_rounded_once_and_read_back_as_written(kind, depth, channel
     glimpse = RNG.random((5, 7, channels) if channels else (5, 7)) * 1.2 - 0.1
     data = images.encode(glimpse.astype(np.float32), format=kind, depth=depth)
     peak = 2**depth - 1
-    want = np.floor(np.clip(glimpse.astype(np.float32), 0, 1).astype(float) * peak + 0.5).squeeze()
+    want = np.floor(np.clip(glimpse.astype(np.float32), 0, 1) * np.float32(peak) + np.float32(0.5)).squeeze()
     if (kind, depth, channels) == ("tiff", 16, 2):
         return  # Pillow has no mode for it
     picture, window = whole(data)
@@ -824,6 +824,12 @@ def test_a_glimpse_is_rounded_once_and_read_back_as_written(kind, depth, channel
 def test_halves_round_up_and_nan_is_black():
     glimpse = np.array([[0.5 / 255, 1.5 / 255, 254.5 / 255, np.nan, np.inf, -np.inf, 2]])
     assert whole(images.encode(glimpse, format="png"))[1].tolist() == [[1, 2, 255, 0, 255, 0, 255]]
+
+
+@pytest.mark.parametrize("depth", [8, 16])
+def test_every_half_between_two_levels_rounds_up_in_float32(depth):
+    halves = ((np.arange(2**depth - 1) + 0.5) / (2**depth - 1)).astype(np.float32)[None]
+    assert (whole(images.encode(halves, format="png", depth=depth))[1] == np.arange(1, 2**depth)).all()
 
 
 def test_npy_and_float_tiff_keep_every_value():

@@ -88,6 +88,16 @@ def test_torch_computes_the_same_numbers(shape):
         np.testing.assert_allclose(ours, theirs, atol=2e-5)
 
 
+@pytest.mark.parametrize("method", ["stn", "hard"])
+def test_torch_lets_a_nan_be_where_it_is_not_read(method):
+    array = RNG.random((43, 71)).astype(np.float32)
+    array[20, 32] = np.nan
+    picture = items.load(tiff(array), "odd.tiff", [Look(BoxPlace((20, 10, 62, 31)), (7, 14), method)], Reading())
+    ours, theirs = glimpses(picture)[0], glimpses(picture, on_torch("cpu").contract)[0]
+    assert not np.isnan(ours).any()
+    np.testing.assert_allclose(ours, theirs, atol=2e-5)
+
+
 def test_torch_reads_sixteen_bits():
     array = RNG.integers(0, 65536, (43, 71)).astype(np.uint16)
     picture = items.load(png(array), "deep.png", LOOKS, Reading())
@@ -199,7 +209,7 @@ def test_auto_without_a_gpu_is_the_cpu_and_a_missing_gpu_says_what_to_do():
         assert caught.value.hint == "--device cpu"
 
 
-@pytest.mark.parametrize("name", ["gpu", "cuda:", "cuda:x", "CPU", ""])
+@pytest.mark.parametrize("name", ["gpu", "cuda:", "cuda:x", "cuda:00", "CPU", ""])
 def test_an_unknown_device_is_refused(name):
     with pytest.raises(ParameterError, match="cpu, cuda, cuda:N or auto"):
         resolve(name)

@@ -83,10 +83,13 @@ def _require(kind: str, depth: int, quality: int | None) -> None:
 
 
 def _rounded(glimpse: NDArray[Any], depth: int) -> NDArray[Any]:
-    """Halves up, clipped, NaN is 0; in float64, where the product with the peak is exact enough."""
+    """Halves up, clipped, NaN is 0.
+
+    In the glimpse's own dtype: there a share of the peak, rounded when it was divided, becomes what it was again. In
+    more digits half of all halves would stay a little below.
+    """
     peak = 2**depth - 1
-    values = glimpse.astype(np.float64)
-    values *= peak
+    values = np.multiply(glimpse, peak, dtype=np.result_type(glimpse, np.float32))
     values += 0.5
     np.fmax(values, 0, out=values)  # of a NaN and 0, 0
     np.fmin(values, peak, out=values)

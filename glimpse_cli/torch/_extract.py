@@ -33,14 +33,27 @@ def extract(images: Tensor, spec: Spec) -> Tensor:
     H, W = images.shape[-2:]
     by, bx = spec.banks((H, W), np.float64 if dtype == torch.float64 else np.float32)
     y, x = by.pixels, bx.pixels
-    window = images[..., y.start : y.stop, x.start : x.stop].to(dtype)
-    with whole_precision(images.device):
-        rows = _contract(window.transpose(-1, -2), by)  # (..., columns, h)
-        glimpse = _contract(rows.transpose(-1, -2), bx)  # (..., h, w)
-    return shares(glimpse, images).to(images.dtype if images.is_floating_point() else dtype)
+    glimpse = contract(images[..., y.start : y.stop, x.start : x.stop], by, bx)
+    return glimpse.to(images.dtype if images.is_floating_point() else dtype)
 
 
-def _contract(values: Tensor, bank: Bank) -> Tensor:
+def contract(window: Tensor, by: Bank, bx: Bank) -> Tensor:
+    """By · window · Bxᵀ for the part of an image that the banks read; as `glimpse_cli.glimpse.contract`.
+
+    Args:
+        window: (..., rows, columns): images at ``by.pixels`` and ``bx.pixels``, no more.
+        by: the vertical bank, in float32 or, for a float64 window, float64.
+        bx: the horizontal bank.
+
+    Returns:
+        (..., h, w) in the banks' dtype, integers scaled to [0, 1].
+    """
+    with whole_precision(window.device):
+        rows = _weighed(window.to(working_dtype(window.dtype)).transpose(-1, -2), by)  # (..., columns, h)
+        return shares(_weighed(rows.transpose(-1, -2), bx), window)
+
+
+def _weighed(values: Tensor, bank: Bank) -> Tensor:
     """The last axis of values, which stands for ``bank.pixels``, weighed: (..., pixels) -> (..., n)."""
     K = bank.weights.shape[1]
     if K > 2:
