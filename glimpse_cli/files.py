@@ -10,6 +10,7 @@ import stat
 from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
+from unicodedata import normalize
 
 from glimpse_cli.errors import InputError, OutputError, PictureError, Reason
 
@@ -44,6 +45,8 @@ def read_bytes(path: str | Path, max_bytes: int = MAX_BYTES) -> bytes:
         if not stat.S_ISREG(found.st_mode):
             raise InputError(f"{shown(path)} is {_kind(found.st_mode)}, not a regular file", hint=_hint(found.st_mode))
         with os.fdopen(descriptor, "rb", buffering=0, closefd=False) as file:
+            if found.st_size > max_bytes:
+                raise _too_large(shown(path), max_bytes)
             # Asking for the size it has spares the copies of a growing buffer; one byte more sees it grow.
             return _bounded(file, shown(path), max_bytes, first=found.st_size + 1)
     except OSError as error:
@@ -118,6 +121,13 @@ def shown(name: str | bytes | Path) -> str:
     return text if text.isprintable() else "".join(map(_shown_character, text))
 
 
+def folded(name: str) -> str:
+    """A name as a disk compares it that takes A for a, or two spellings of é, for one."""
+    if name.isascii():
+        return name.lower()
+    return normalize("NFC", normalize("NFD", name).casefold())
+
+
 def _shown_character(character: str) -> str:
     if character.isprintable():
         return character
@@ -138,10 +148,14 @@ def _bounded(stream: BinaryIO, name: str, max_bytes: int, first: int) -> bytes:
         total += len(part)
         wanted = _CHUNK
     if total > max_bytes:
-        raise PictureError(f"{name} is larger than {max_bytes / 2**20:g} MiB", Reason.TOO_LARGE)
+        raise _too_large(name, max_bytes)
     if not total:
         raise PictureError(f"{name} is empty", Reason.EMPTY)
     return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def _too_large(name: str, max_bytes: int) -> PictureError:
+    return PictureError(f"{name} is larger than {max_bytes / 2**20:g} MiB", Reason.TOO_LARGE)
 
 
 def _require_file(path: Path) -> None:

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from glimpse_cli import draw, images
 from glimpse_cli.banks import Axis, Bank, Floats
-from glimpse_cli.errors import GlimpseError, ParameterError
+from glimpse_cli.errors import GlimpseError, ParameterError, PictureError, Reason
+from glimpse_cli.files import shown
 from glimpse_cli.glimpse import PEAKS, Spec, contract, coverage
 from glimpse_cli.kernels import Gaussian, Hat
 from glimpse_cli.places import Look, spellings
@@ -156,6 +157,11 @@ def load(data: bytes, name: str, looks: Sequence[Look], reading: Reading, *, pre
     )
 
 
+def out_of_memory(name: str) -> PictureError:
+    """What a picture is told that the memory does not suffice for."""
+    return PictureError(f"{shown(name)} is too large", Reason.TOO_LARGE, why="out of memory")
+
+
 def compute(loaded: Loaded, sight: Sight, run: Contract = contract) -> Floats:
     """The glimpse of one sight.
 
@@ -194,7 +200,8 @@ def doubts(loaded: Loaded, glimpse: Floats, writing: Writing) -> list[str]:
     if writing.format in {"npy", "tiff"}:
         return found
     if loaded.peak == 1:
-        low, high = (float(edge(glimpse, initial=0.5, where=np.isfinite(glimpse))) for edge in (np.min, np.max))
+        known = glimpse[np.isfinite(glimpse)]
+        low, high = (float(known.min()), float(known.max())) if known.size else (0.0, 1.0)
         if low < 0 or high > 1:
             found.append(f"a float picture's {low:.4g} to {high:.4g} are cut to [0, 1]; npy and tiff keep them")
     elif loaded.peak > 255 and writing.format != "png":

@@ -16,6 +16,7 @@ from glimpse_cli.errors import ParameterError
 
 Padding = Literal["zeros", "border", "reflection"]
 PADDINGS = get_args(Padding)
+MOST_WEIGHTS = 1 << 27  # of an axis: a gigabyte of them
 Taps = tuple[NDArray[np.intp], NDArray[np.float64]]
 
 POST_EPS = 1e-8  # the eps of the post's code: rows that reach no pixel turn black
@@ -66,6 +67,9 @@ class Gaussian:
             places: (n,) centres in pixels.
             N: pixels of the axis.
             reach: k: how many s of a bell are looked at.
+
+        Raises:
+            ParameterError: more weights than memory should be asked for.
         """
         nearest = _clip(np.floor(places + 0.5), N)
         distance = np.abs(places - nearest)
@@ -74,6 +78,11 @@ class Gaussian:
             low = np.minimum(_clip(np.ceil(places - radius), N), nearest)
             high = np.maximum(_clip(np.floor(places + radius), N), nearest)
             K = int((high - low).max()) + 1
+            if K * places.size > MOST_WEIGHTS:
+                raise ParameterError(
+                    f"s = {self.s:g} px is too wide: {K} pixels for each of {places.size} samples",
+                    why=f"at most {MOST_WEIGHTS:,} weights on an axis",
+                )
             first = np.minimum(low, N - K)
             # (j - c)^2 - (nearest - c)^2 in a form that cancels nothing, however far outside c lies; in place all the
             # way, as a broad bell on a long axis is large

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from typer.testing import CliRunner
 
+from glimpse_cli import items
 from glimpse_cli.cli.app import app
 from glimpse_cli.glimpse import extract, mask
 from glimpse_cli.places import BoxPlace, CombPlace, GridPlace, Look, Pair
@@ -236,6 +237,7 @@ def test_names_that_collide_are_found_before_anything_is_started():
         ([*BOX, "--max-pixels", "100"], 1, ["pixels"]),
         ([*BOX, "--bogus"], 2, ["--bogus", "--help"]),
         ([*BOX, "-o", "missing/eye.png"], 1, ["missing"]),
+        ([*BOX, "-o", "wide.webp", "--size", "16384x2"], 2, ["webp holds 16383 pixels a side, got 16384x2"]),
     ],
 )
 def test_bad_input_is_one_error(args, code, words):
@@ -300,6 +302,28 @@ def test_what_is_no_picture_is_one_error(name):
     before = [name for name in files() if name != "pipe"]
     assert refused(run(name, *BOX, "-o", "out.png"), 1)
     assert [name for name in files() if name != "pipe"] == before
+
+
+def test_two_names_that_some_disks_take_for_one_are_refused():
+    Path("sub").mkdir()
+    Path("sub/PHOTO.png").write_bytes(png(PHOTO))
+    refused(run("photo.png", "sub/PHOTO.png", *BOX, "-o", "out/"), 2, "two outputs want the name out/PHOTO.glimpse.png")
+
+
+def test_a_look_that_memory_does_not_hold_stops_no_other(monkeypatch):
+    compute = items.compute
+
+    def short(loaded, sight, run):
+        if sight.spec.x.comb.step > 3:
+            raise MemoryError
+        return compute(loaded, sight, run)
+
+    monkeypatch.setattr(items, "compute", short)
+    result = run("photo.png", "grey.png", *BOX, "--box", "3,4,12,13", "-o", "out/", "--size", "9", "--no-mask")
+    assert result.exit_code == 3
+    said = [(f"error: {name}.png is too large", "why: out of memory") for name in ("photo", "grey")]
+    assert result.stderr.splitlines() == [line for lines in said for line in lines]
+    assert sorted(path.name for path in Path("out").iterdir()) == ["grey.2.glimpse.png", "photo.2.glimpse.png"]
 
 
 def test_several_pictures_do_not_go_into_one_file():

@@ -9,6 +9,7 @@ import socket
 import stat
 import subprocess
 import sys
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -72,9 +73,13 @@ def test_more_than_the_limit_is_too_large_and_is_not_read_to_its_end(tmp_path):
 def test_a_sparse_giant_is_refused_before_memory_is_taken(tmp_path):
     with (tmp_path / "giant").open("wb") as file:
         file.truncate(2**40)
+    tracemalloc.start()
     with pytest.raises(PictureError) as caught:
-        files.read_bytes(tmp_path / "giant", max_bytes=2**20)
+        files.read_bytes(tmp_path / "giant", max_bytes=2**30)
+    taken = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
     assert caught.value.reason is Reason.TOO_LARGE
+    assert taken < 2**20
 
 
 def test_nothing_is_an_empty_file(tmp_path):

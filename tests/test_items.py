@@ -164,7 +164,7 @@ def test_what_a_file_format_loses_is_said():
     glimpse = items.compute(wide, wide.sights[0])
     assert wide.warnings == ()
     assert items.doubts(wide, glimpse, Writing("tiff")) == items.doubts(wide, glimpse / 5, Writing("png")) == []
-    assert "0.5 to 3.5 are cut to [0, 1]" in items.doubts(wide, glimpse, Writing("png"))[0]
+    assert "3.5 to 3.5 are cut to [0, 1]" in items.doubts(wide, glimpse, Writing("png"))[0]
     clear = loaded(np.zeros((43, 71, 4), np.uint8))
     assert "white" in items.doubts(clear, np.zeros((5, 7, 4), np.float32), Writing("jpg"))[0]
     blind = np.full((5, 7), np.nan, np.float32)

@@ -106,6 +106,12 @@ def test_a_width_that_is_none_is_refused(s):
         Gaussian(s)
 
 
+def test_more_weights_than_memory_should_hold_are_refused():
+    with pytest.raises(ParameterError, match=r"s = 9000 px is too wide: 20000 pixels for each of 7000 samples"):
+        Gaussian(9000).taps(np.linspace(0, 20000, 7000), 20000)
+    assert Gaussian(0.5).taps(np.linspace(0, 20000, 7000), 20000)[1].shape[1] < 12
+
+
 def test_an_unknown_padding_is_refused_with_the_known_ones():
     for kernel in (Hat, Nearest):
         with pytest.raises(ParameterError, match="zeros, border, reflection"):

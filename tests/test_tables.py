@@ -196,7 +196,28 @@ def test_a_width_needs_the_gaussian_and_is_above_0():
 def test_json_numbers_are_strict(value, says):
     line = f'{{"image":"a.jpg","x0":{value},"y0":2,"x1":3,"y1":4}}'
     assert says in bad(line, ".jsonl")
-    assert "column label" in bad(f'{{"image":"a","x0":1,"y0":2,"x1":3,"y1":4,"label":{"NaN"}}}', ".jsonl")
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "says"),
+    [
+        ("label", "NaN", "column label: 'NaN' is no number of JSON"),
+        ("label", '{"a": [1, -Infinity]}', "column label: '-Infinity' is no number of JSON"),
+        ("label", "[" * 600 + "]" * 600, "column label: its value is nested deeper than 100"),
+        ("id", "NaN", "column id: 'NaN' cannot be part of a file name"),
+        ("id", '"\\ud800"', "column id: '\\ud800' cannot be part of a file name"),
+    ],
+)
+def test_what_a_name_or_a_manifest_cannot_carry_is_a_bad_row(column, value, says):
+    line = f'{{"image":"a.jpg","x0":1,"y0":2,"x1":3,"y1":4,"{column}":{value}}}'
+    good = line.replace(value, "[[[1], 2.5], {}]" if column == "label" else '"x"')
+    wrong, right = rows(f"{line}\n{good}", ".jsonl")
+    assert says in str(wrong.error)
+    assert isinstance(right, Row)
+
+
+def test_a_name_that_is_a_number_of_nothing_is_a_bad_row():
+    assert "is no file name" in bad('{"image":NaN,"x0":1,"y0":2,"x1":3,"y1":4}', ".jsonl")
 
 
 def test_a_json_line_without_a_column_is_a_bad_row_where_others_have_it():

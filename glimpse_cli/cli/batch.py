@@ -154,7 +154,7 @@ def _settings(
 
     if not out.output:
         raise UsageError("-o FOLDER is missing", why="batch needs a folder to write into")
-    kind = _writing(out)
+    kind = _writing(out, parse_size(how.size))
     where = _from_table(sources, place, how, out) if out.table is not None else _for_all(sources, place, how)
     return Settings(
         **where,
@@ -207,7 +207,7 @@ def _defaults(place: PlaceOptions, how: LookOptions) -> Defaults:
     return Defaults(size, method, padding, s, place.normalized, margin, place.keep_aspect)
 
 
-def _writing(out: BatchOptions) -> "Writing":
+def _writing(out: BatchOptions, size: tuple[int, int]) -> "Writing":
     form = parse_format(out.format, "--format") if out.format is not None else "png"
     mask = cast("MaskFormat", one_of(out.mask_format, ("png", "npy"), "--mask-format")) if out.mask else None
     if out.stack:
@@ -215,7 +215,7 @@ def _writing(out: BatchOptions) -> "Writing":
             raise UsageError(f"--stack and {'--mask' if mask else '--shards'} do not go together")
         if out.format is not None and form != "npy":
             raise UsageError(f"a stack holds numbers, got --format {form}", hint="npy for float32; uint8 without it")
-    return writing(form, out.quality, mask)
+    return writing(form, out.quality, mask, size)
 
 
 def _sheet(path: str | None) -> str | None:

@@ -1,7 +1,6 @@
 """``glimpse compare``: one place through several methods and devices, as a table, a picture, numbers or a page."""
 
 import json
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,18 +9,17 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from glimpse_cli import files
-from glimpse_cli.cli import table, talk
+from glimpse_cli.cli import outputs, table, talk
 from glimpse_cli.cli.app import command
 from glimpse_cli.cli.options import FORMATS, HOW, OUT, PlaceOptions, ReadOptions, TalkOptions, parse_count, parse_format
-from glimpse_cli.errors import GlimpseError, OutputError, UsageError
+from glimpse_cli.cli.outputs import FINISHED_WITH_FAILURES, PIPE
+from glimpse_cli.errors import GlimpseError, UsageError
 from glimpse_cli.places import parse_size, parse_width
 
 if TYPE_CHECKING:
     from glimpse_cli.compare import Contender, Limit, Plan, Section
     from glimpse_cli.kernels import Padding
 
-PIPE = "-"
-FINISHED_WITH_FAILURES = 3
 LANCZOS = "lanczos"
 CHECK = "What is checked"
 
@@ -179,8 +177,8 @@ def compare(
     for image, target in zip(images, targets, strict=True):
         try:
             document, section = _compare(image, target, task)
-        except GlimpseError as error:
-            talk.explain(error)
+        except (GlimpseError, MemoryError) as error:
+            talk.explain(outputs.told(error, image), trace=said.debug)
             continue
         documents.append(document)
         sections += [section] if section else []
@@ -193,8 +191,7 @@ def _compare(image: str, target: Path | None, task: Task) -> tuple[dict[str, Any
     """One picture: its numbers said, its picture written, its part of the page made."""
     from glimpse_cli import compare, images  # noqa: PLC0415 - numpy and Pillow, which `glimpse --help` does not pay for
 
-    data = files.read_stream(sys.stdin.buffer, "stdin") if image == PIPE else files.read_bytes(image)
-    found = compare.compare(data, image, task.plan)
+    found = compare.compare(outputs.read(image), image, task.plan)
     document = {
         "input": image,
         **compare.document(found),
@@ -253,16 +250,9 @@ def _targets(images: Sequence[str], show: ShowOptions) -> list[Path | None]:
     """Where each picture goes; refused before anything is started: an output that is an input, or that exists."""
     if show.report is not None and Path(show.report).suffix.lower() not in {".html", ".htm"}:
         raise UsageError(f"--report {files.shown(show.report)} is no page", hint="--report compare.html")
-    inputs = [Path(image) for image in images if image != PIPE]
     targets = _pictures(images, show)
     paths = [path for path in (*targets, show.report and Path(show.report)) if path]
-    for number, path in enumerate(paths):
-        if path in paths[:number]:
-            raise UsageError(f"two outputs want the name {files.shown(path)}", hint="another -o")
-        if any(_same(path, image) for image in inputs):
-            raise UsageError(f"the output {files.shown(path)} is also an input", hint="another -o")
-        if path.exists() and not show.force:
-            raise OutputError(f"{files.shown(path)} exists", hint="--force to replace it, or another name")
+    outputs.check(paths, images, replaced=show.force)
     if show.output is not None and targets[0] != Path(show.output):
         files.make_folder(show.output)
     return targets
@@ -275,16 +265,8 @@ def _pictures(images: Sequence[str], show: ShowOptions) -> list[Path | None]:
         raise UsageError("stdout is the table's: -o takes a file", hint="-o compare.png")
     path = Path(show.output)
     if len(images) > 1 or show.output.endswith("/") or path.is_dir():
-        if not path.is_dir() and (path.exists() or path.suffix[1:].lower() in FORMATS):
-            raise UsageError(f"{len(images)} pictures need a folder, got -o {files.shown(path)}", hint="-o FOLDER/")
+        outputs.require_folder(path, len(images), FORMATS)
         return [path / f"{'stdin' if image == PIPE else Path(image).stem}.compare.png" for image in images]
     if parse_format(path.suffix[1:], f"-o {files.shown(path)}") == "npy":
         raise UsageError("npy is no picture", hint="-o compare.png")
     return [path]
-
-
-def _same(path: Path, other: Path) -> bool:
-    try:
-        return path.samefile(other)
-    except (OSError, ValueError):
-        return False

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from glimpse_cli import files
-from glimpse_cli.cli import talk
+from glimpse_cli.cli import outputs, talk
 from glimpse_cli.cli.app import command
 from glimpse_cli.cli.options import (
     FORMATS,
@@ -26,15 +26,13 @@ from glimpse_cli.cli.options import (
     parse_format,
     writing,
 )
-from glimpse_cli.errors import GlimpseError, OutputError, UsageError
+from glimpse_cli.cli.outputs import FINISHED_WITH_FAILURES, PIPE
+from glimpse_cli.errors import GlimpseError, UsageError
 
 if TYPE_CHECKING:
     from glimpse_cli.devices import Device
-    from glimpse_cli.items import MaskFormat, Reading, Writing
+    from glimpse_cli.items import Loaded, MaskFormat, Reading, Sight, Writing
     from glimpse_cli.places import Look
-
-PIPE = "-"  # stdin as an input, stdout as an output
-FINISHED_WITH_FAILURES = 3
 
 
 @dataclass(frozen=True)
@@ -112,16 +110,22 @@ def crop(
     glimpse crop photo.jpg -u 40,30 -d 2 -s 1 -o eye.png
     """
     looks = [how.look(where) for where in place.places()]
-    kind = writing(_format(out, len(images)), out.quality, _mask_format(out, len(images) * len(looks)))
+    kind = writing(_format(out, len(images)), out.quality, _mask_format(out, len(images) * len(looks)), looks[0].size)
     targets = [_targets(image, len(looks), len(images), out, kind) for image in images]
     task = Task(looks, read.reading(), kind, how.resolved_device(), out, said)
-    _check(images, [path for some in targets for target in some for path in target.paths()], out)
+    folder = Path(out.output or "") if _is_folder(out, len(images)) else None
+    if folder is not None:
+        outputs.require_folder(folder, len(images), FORMATS)
+    paths = [path for some in targets for target in some for path in target.paths()]
+    outputs.check(paths, images, replaced=out.force or out.dry_run)
+    if folder is not None and not out.dry_run:
+        files.make_folder(folder)
     failed = 0
     for image, some in zip(images, targets, strict=True):
         try:
             failed += _crop(image, some, task)
-        except GlimpseError as error:
-            talk.explain(error, trace=said.debug)
+        except (GlimpseError, MemoryError) as error:
+            talk.explain(outputs.told(error, image), trace=said.debug)
             failed += len(looks)
     if failed:
         raise typer.Exit(FINISHED_WITH_FAILURES if failed < len(images) * len(looks) else 1)
@@ -131,24 +135,31 @@ def _crop(image: str, targets: Sequence[Target], task: Task) -> int:
     """One picture; returns how many of its looks failed."""
     from glimpse_cli import items  # noqa: PLC0415 - numpy and Pillow, which `glimpse --help` does not pay for
 
-    data = files.read_stream(sys.stdin.buffer, "stdin") if image == PIPE else files.read_bytes(image)
-    kind = task.kind
-    loaded = items.load(data, image, task.looks, task.reading, preview=kind.mask == "png")
+    loaded = items.load(outputs.read(image), image, task.looks, task.reading, preview=task.kind.mask == "png")
     failed = 0
     for sight, target in zip(loaded.sights, targets, strict=True):
-        if isinstance(sight, GlimpseError):
-            talk.explain(sight, trace=task.said.debug)
+        try:
+            if isinstance(sight, GlimpseError):
+                raise sight
+            _look(image, loaded, sight, target, task)
+        except (GlimpseError, MemoryError) as error:
+            talk.explain(outputs.told(error, image), trace=task.said.debug)
             failed += 1
-            continue
-        glimpse = items.compute(loaded, sight, task.device.contract)
-        warnings = [*loaded.warnings, *sight.warnings, *items.doubts(loaded, glimpse, kind)]
-        encoded = items.encode(loaded, glimpse, kind)
-        mask = items.encode_mask(loaded, sight, kind.mask) if kind.mask else b""
-        if not task.out.dry_run:
-            _write(target, encoded, mask)
-        report = {**items.report(loaded, sight), "device": task.device.name, "warnings": warnings}
-        _tell(image, report, target, task)
     return failed
+
+
+def _look(image: str, loaded: "Loaded", sight: "Sight", target: Target, task: Task) -> None:
+    """One look at a picture: its glimpse and its mask written, and told."""
+    from glimpse_cli import items  # noqa: PLC0415 - as above
+
+    kind = task.kind
+    glimpse = items.compute(loaded, sight, task.device.contract)
+    warnings = [*loaded.warnings, *sight.warnings, *items.doubts(loaded, glimpse, kind)]
+    encoded = items.encode(loaded, glimpse, kind)
+    mask = items.encode_mask(loaded, sight, kind.mask) if kind.mask else b""
+    if not task.out.dry_run:
+        _write(target, encoded, mask)
+    _tell(image, {**items.report(loaded, sight), "device": task.device.name, "warnings": warnings}, target, task)
 
 
 def _write(target: Target, glimpse: bytes, mask: bytes) -> None:
@@ -225,29 +236,3 @@ def _targets(image: str, looks: int, images: int, out: CropOptions, kind: "Writi
     return [
         Target(folder / f"{name}{ending}", folder / f"{name}.mask.{kind.mask}" if kind.mask else None) for name in names
     ]
-
-
-def _check(images: Sequence[str], paths: Sequence[Path], out: CropOptions) -> None:
-    """Refuse before anything is started: two outputs of one name, an output that is an input, one that exists."""
-    folder = Path(out.output or "") if _is_folder(out, len(images)) else None
-    if folder is not None and not folder.is_dir() and (folder.exists() or folder.suffix[1:].lower() in FORMATS):
-        raise UsageError(f"{len(images)} pictures need a folder, got -o {files.shown(folder)}", hint="-o FOLDER/")
-    seen: set[Path] = set()
-    inputs = [Path(image) for image in images if image != PIPE]
-    for path in paths:
-        if path in seen:
-            raise UsageError(f"two glimpses want the name {files.shown(path)}", hint="crop them one by one with -o")
-        seen.add(path)
-        if any(_same(path, image) for image in inputs):
-            raise UsageError(f"the output {files.shown(path)} is also an input", hint="another -o")
-        if path.exists() and not (out.force or out.dry_run):
-            raise OutputError(f"{files.shown(path)} exists", hint="--force to replace it, or another -o")
-    if folder is not None and not out.dry_run:
-        files.make_folder(folder)
-
-
-def _same(path: Path, other: Path) -> bool:
-    try:
-        return path.samefile(other)
-    except (OSError, ValueError):
-        return False

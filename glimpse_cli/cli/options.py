@@ -213,16 +213,19 @@ class TalkOptions:
     debug: Annotated[bool, Option("--debug", help="Show the traceback of an error.", callback=remember_debug)] = False
 
 
-def writing(form: str, quality: str | None, mask: "MaskFormat | None") -> "Writing":
+def writing(form: str, quality: str | None, mask: "MaskFormat | None", size: tuple[int, int]) -> "Writing":
     """What is written, checked.
 
     Args:
         form: png, jpg, webp, tiff or npy, as in `FORMATS`.
         quality: as typed.
         mask: the mask's format, or none.
+        size: (height, width) of the glimpses.
     """
+    from glimpse_cli.images import require_sides  # noqa: PLC0415 - numpy and Pillow
     from glimpse_cli.items import Writing  # noqa: PLC0415 - numpy
 
+    require_sides(form, size)
     if quality is None:
         return Writing(form, None, mask)
     if form not in {"jpg", "webp"}:

@@ -19,7 +19,7 @@ from glimpse_cli.compare.figure import figure, shown
 from glimpse_cli.compare.rows import Comparison
 from glimpse_cli.compare.words import EXPLAINED, notes_of_means
 from glimpse_cli.files import shown as shown_name
-from glimpse_cli.images import encode_picture
+from glimpse_cli.images import LONGEST, encode_picture
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,21 +28,23 @@ class Section:
 
     Args:
         document: its numbers, as for ``--json``, with ``input``, ``notes`` and ``failures``.
-        panel: the drawing, a WebP file.
+        panel: the drawing, as the address of an image.
         glimpses: label and PNG file of each row.
     """
 
     document: dict[str, Any]
-    panel: bytes
+    panel: str
     glimpses: tuple[tuple[str, bytes], ...]
 
 
 def section(comparison: Comparison, document: dict[str, Any]) -> Section:
     """What the page shows of one comparison; holds on to none of its pixels but those."""
     several, alpha = len({row.device for row in comparison.rows}) > 1, comparison.loaded.alpha
+    panel = figure(comparison, shown_name(PurePath(comparison.name).name))
+    kind = "webp" if max(panel.shape) <= LONGEST["webp"] else "png"
     return Section(
         document,
-        encode_picture(figure(comparison, shown_name(PurePath(comparison.name).name)), "webp"),
+        _data(encode_picture(panel, kind), kind),
         tuple(
             (
                 f"{row.label} on {row.device}" if several else row.label,
@@ -106,7 +108,7 @@ def _section(part: Section, number: int) -> str:
 <p class="quiet">{escape(about(document))}</p>
 {_notes(said)}
 <div class="wide panel" tabindex="0" role="region" aria-label="Glimpses, masks and differences of {name}">
-<img src="{_data(part.panel, "webp")}" alt="{name} with its place; glimpses, masks and differences of {labels}">
+<img src="{part.panel}" alt="{name} with its place; glimpses, masks and differences of {labels}">
 </div>
 <h3>Numbers</h3>
 {_table(document["rows"], f"Numbers of {name}")}

@@ -45,7 +45,7 @@ def notes(comparison: Comparison) -> list[str]:
     found = [*_of_steps(rows), *_of_coverage(rows), *(line for row in rows for line in _of_width(row))]
     if comparison.loaded.peak == 1:
         known = np.concatenate([row.glimpse[np.isfinite(row.glimpse)] for row in rows])
-        low, high = float(known.min(initial=0)), float(known.max(initial=1))
+        low, high = (float(known.min()), float(known.max())) if known.size else (0.0, 1.0)
         if low < 0 or high > 1:
             found.append(f"values from {low:.4g} to {high:.4g}: measured as they are, drawn cut to [0, 1]")
     unknown = [row.label for row in rows if not np.isfinite(row.glimpse).all()]

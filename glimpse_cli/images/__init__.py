@@ -5,6 +5,16 @@ make numbers of a window, and ``picture`` turns it upright. Out: ``saving``.
 """
 
 from glimpse_cli.images.picture import MAX_PIXELS, Picture, decode
-from glimpse_cli.images.saving import DEPTHS, FORMATS, encode, encode_picture
+from glimpse_cli.images.saving import DEPTHS, FORMATS, LONGEST, encode, encode_picture, require_sides
 
-__all__ = ["DEPTHS", "FORMATS", "MAX_PIXELS", "Picture", "decode", "encode", "encode_picture"]
+__all__ = [
+    "DEPTHS",
+    "FORMATS",
+    "LONGEST",
+    "MAX_PIXELS",
+    "Picture",
+    "decode",
+    "encode",
+    "encode_picture",
+    "require_sides",
+]

@@ -1,7 +1,7 @@
 """A glimpse becomes a file's bytes: rounded once, the same bytes every time.
 
-Pillow writes 8 bits and 16-bit grey. What it cannot write (16-bit colour, floats in colour) is small enough to
-be written here: a PNG is four chunks, an uncompressed TIFF a table of fifteen numbers.
+Pillow writes JPEG and WebP. PNG and TIFF are written here, as it has no 16-bit colour and no floats in colour: a PNG is
+three chunks, an uncompressed TIFF a table of a dozen numbers.
 """
 
 import struct
@@ -17,6 +17,8 @@ from glimpse_cli.errors import ParameterError
 
 FORMATS = ("png", "jpg", "webp", "tiff", "npy")
 DEPTHS = {"png": (8, 16), "jpg": (8,), "webp": (8,), "tiff": (8, 16, 32), "npy": (8, 16, 32)}
+
+LONGEST = {"jpg": 65535, "webp": 16383}  # pixels a side; the others hold what memory holds
 
 _JPEG_QUALITY = 95
 
@@ -59,6 +61,7 @@ def encode_picture(rgb: NDArray[np.uint8], format: str = "png") -> bytes:  # noq
 
 
 def _written(numbers: NDArray[Any], kind: str, quality: int | None) -> bytes:
+    require_sides(kind, numbers.shape[:2])
     if numbers.ndim == 3 and numbers.shape[2] == 1:
         numbers = numbers[:, :, 0]
     if kind == "tiff":
@@ -68,6 +71,19 @@ def _written(numbers: NDArray[Any], kind: str, quality: int | None) -> bytes:
     if kind == "webp":
         return _pillow(numbers, "WEBP", lossless=quality is None, quality=quality or 75, exact=True)
     return _png(numbers)
+
+
+def require_sides(kind: str, size: tuple[int, int]) -> None:
+    """Refuse a (height, width) that a format cannot hold.
+
+    Raises:
+        ParameterError: WebP has 14 bits for a side, JPEG 16.
+    """
+    longest = LONGEST.get(kind, max(size))
+    if max(size) > longest:
+        raise ParameterError(
+            f"{kind} holds {longest} pixels a side, got {size[1]}x{size[0]} (WxH)", hint="png, tiff or npy"
+        )
 
 
 def _require(kind: str, depth: int, quality: int | None) -> None:

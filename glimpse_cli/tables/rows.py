@@ -27,7 +27,8 @@ _STEP, _WIDTH = ("d_y", "d_x"), ("s_y", "s_x")
 _OPTIONAL = ("method", "width", "height", "id")
 
 _WHOLE = re.compile(r"\d{1,9}", re.ASCII)
-_NOT_IN_AN_ID = re.compile(r"[/\\\x00-\x1f\x7f]")
+_NOT_IN_AN_ID = re.compile(r"[/\\\x00-\x1f\x7f\ud800-\udfff]")  # nor half a character of JSON
+_DEEPEST = 100  # lists in lists that travel: a value is pickled on its way to a worker, which takes a call for each
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +134,7 @@ def _good_row(record: Record, number: int, spelling: str, defaults: Defaults) ->
     if record.problem:
         raise ParameterError(record.problem)
     image = values.get("image")
-    if not isinstance(image, str) or not image:
+    if not isinstance(image, str) or isinstance(image, NotJson) or not image:
         raise ParameterError(f"column image: {quoted(image)} is no file name")
     look = _look(values, spelling, defaults)
     return Row(number, record.where, image, look, _id(values), _extra(values, spelling))
@@ -207,7 +208,7 @@ def _id(values: Mapping[str, Any]) -> str | None:
     value = values.get("id")
     if value in (None, ""):
         return None
-    text = _plain(value)
+    text = None if isinstance(value, NotJson) else _plain(value)
     if text is None or _NOT_IN_AN_ID.search(text):
         raise ParameterError(f"column id: {quoted(value)} cannot be part of a file name")
     return text
@@ -237,12 +238,23 @@ def _jsonable(column: str, value: Any) -> Any:
     """What a manifest can carry: of what JSON has no word for, dates become text and a NaN is an error."""
     if type(value) in (str, int, bool, type(None)):
         return value
+    flaw = _flaw(value)
+    if flaw:
+        raise ParameterError(f"column {column}: {flaw}")
     try:
-        text = json.dumps(value, allow_nan=False)
+        json.dumps(value)
     except TypeError:
         return str(value)
-    except ValueError:
-        text = ""
-    if isinstance(value, NotJson) or not text:
-        raise ParameterError(f"column {column}: {quoted(value)} is no number of JSON")
     return value
+
+
+def _flaw(value: Any, depth: int = 0) -> str | None:
+    """What keeps a value from travelling into a manifest."""
+    if isinstance(value, NotJson) or (isinstance(value, float) and not isfinite(value)):
+        return f"{quoted(value)} is no number of JSON"
+    if not isinstance(value, (list, dict)):
+        return None
+    if depth == _DEEPEST:
+        return f"its value is nested deeper than {_DEEPEST}"
+    parts = value.values() if isinstance(value, dict) else value
+    return next((flaw for part in parts if (flaw := _flaw(part, depth + 1))), None)

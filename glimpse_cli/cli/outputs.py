@@ -1,0 +1,60 @@
+"""What crop and compare share about the pictures they are given and the files they write."""
+
+import os
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from glimpse_cli import files
+from glimpse_cli.errors import GlimpseError, OutputError, UsageError
+
+PIPE = "-"  # stdin as an input, stdout as an output
+FINISHED_WITH_FAILURES = 3
+
+
+def read(image: str) -> bytes:
+    """The bytes of a picture, or of stdin."""
+    return files.read_stream(sys.stdin.buffer, "stdin") if image == PIPE else files.read_bytes(image)
+
+
+def told(error: GlimpseError | MemoryError, image: str) -> GlimpseError:
+    """What is said of a picture that failed."""
+    if isinstance(error, GlimpseError):
+        return error
+    from glimpse_cli.items import out_of_memory  # noqa: PLC0415 - numpy and Pillow, which `glimpse --help` does not pay for
+
+    return out_of_memory(image)
+
+
+def require_folder(path: Path, images: int, formats: Iterable[str]) -> None:
+    """Refuse, as the folder of several outputs, a file that exists, and a name that is a picture's."""
+    if not path.is_dir() and (path.exists() or path.suffix[1:].lower() in formats):
+        raise UsageError(f"{images} pictures need a folder, got -o {files.shown(path)}", hint="-o FOLDER/")
+
+
+def check(paths: Sequence[Path], images: Sequence[str], *, replaced: bool) -> None:
+    """Refuse before anything is started: two outputs of one name, an output that is an input, one that exists.
+
+    Args:
+        paths: of the outputs.
+        images: the inputs.
+        replaced: whether an output may exist.
+    """
+    inputs = [Path(image) for image in images if image != PIPE]
+    seen: set[str] = set()
+    for path in paths:
+        name = files.folded(os.path.normpath(path))
+        if name in seen:
+            raise UsageError(f"two outputs want the name {files.shown(path)}", hint="one at a time, with another -o")
+        seen.add(name)
+        if any(_same(path, image) for image in inputs):
+            raise UsageError(f"the output {files.shown(path)} is also an input", hint="another -o")
+        if path.exists() and not replaced:
+            raise OutputError(f"{files.shown(path)} exists", hint="--force to replace it, or another name")
+
+
+def _same(path: Path, other: Path) -> bool:
+    try:
+        return path.samefile(other)
+    except (OSError, ValueError):
+        return False
