@@ -1,6 +1,8 @@
 """`glimpse compare` as its users see it: tables, documents, pictures, exit codes."""
 
 import json
+import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -73,6 +75,33 @@ def test_json_is_one_document_with_every_number():
     assert image["rows"][4]["s"] == pytest.approx({"y": 0.35 * 27 / 7, "x": 0.35 * 34.5 / 9})
     assert image["rows"][3]["against_first_device"]["max"] == 0
     assert image["notes"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no pseudo-terminals")
+@pytest.mark.parametrize("columns", [30, 60, 80, 200])
+def test_no_terminal_is_too_narrow_for_a_number(columns, monkeypatch):
+    import pty
+
+    monkeypatch.setenv("COLUMNS", str(columns))
+    ours, theirs = pty.openpty()
+    args = [sys.executable, "-m", "glimpse_cli", "compare", "photo.png", *BOX]
+    subprocess.run(args, stdout=theirs, check=True)
+    os.close(theirs)
+    said = b"".join(iter(lambda: _read(ours), b"")).decode()
+    wide = run("photo.png", *BOX).stdout.splitlines()
+    heads, *rows = (re.split(r"  +", line.strip()) for line in wide[1:5])
+    table = said[said.index("\n") : said.index("  d_y = ")]
+    assert "\N{HORIZONTAL ELLIPSIS}" not in table
+    for text in [*heads, *(cell for row in rows for cell in [row[0], *row[2:]])]:  # but for the time
+        assert text in table
+    assert max(map(len, re.sub(r"\x1b\[[0-9;]*m", "", table).splitlines())) <= max(columns, 30)
+
+
+def _read(descriptor):
+    try:
+        return os.read(descriptor, 1 << 16)
+    except OSError:  # the other end is closed
+        return b""
 
 
 def test_several_pictures_have_a_row_each_and_a_mean():

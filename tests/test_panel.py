@@ -67,6 +67,18 @@ def test_what_is_no_number_is_magenta_and_leaves_the_scale_alone():
     assert not (drawn([one, noise(30, 40, 3, seed=1)]) == paper.UNKNOWN).all(axis=2).any()
 
 
+@pytest.mark.parametrize("size", [(5, 300), (8, 64), (1, 10), (100, 2), (64, 64)])
+def test_what_is_said_of_the_differences_stays_off_the_margins(size):
+    page = drawn([noise(*size, 3), noise(*size, 3, seed=1)])
+    edges = (
+        page[-MARGIN + 24 :],
+        page[:MARGIN],
+        page[:, : MARGIN - 4],
+        page[:, -MARGIN + 4 :],
+    )  # letters reach below a line
+    assert all((edge == 255).all() for edge in edges)
+
+
 def test_a_tiny_glimpse_shows_its_pixels_as_ruled_squares():
     glimpse = np.zeros((5, 7))
     page = drawn([glimpse])

@@ -1,13 +1,19 @@
 """The numbers of a comparison as a table on stdout: bold heads on a terminal, plain aligned text elsewhere."""
 
 import sys
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 from glimpse_cli import files
 from glimpse_cli.cli import talk
 
+if TYPE_CHECKING:
+    from rich.table import Table
+
 WIDE = 1000  # characters, where no terminal says how many there are: a line is a row
+GAP = 2  # characters between columns
+
+Column = tuple[str, list[str]]  # its head, and a text for each row
 
 
 def show(document: dict[str, Any], *, several_devices: bool) -> None:
@@ -40,22 +46,46 @@ def _say_notes(notes: Sequence[str]) -> None:
 
 
 def _print(rows: Sequence[dict[str, Any]], *, several_devices: bool) -> None:
+    """The table; where a terminal is narrower, its columns one part below the other, for no number is cut."""
     from rich.console import Console  # noqa: PLC0415 - 50 ms that only a table pays
-    from rich.table import Table  # noqa: PLC0415 - likewise
-    from rich.text import Text  # noqa: PLC0415 - likewise
 
     from glimpse_cli.compare.columns import COLUMNS, cell, columns, off  # noqa: PLC0415 - numpy
 
-    shown, apart = columns(rows), several_devices and "against_first_device" in rows[0]
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    for head in ["method", *(["device"] if several_devices else [])]:
-        table.add_column(head, no_wrap=True)
-    for head in [*(COLUMNS[name][0] for name in shown), *(["off first device"] if apart else [])]:
-        table.add_column(head, justify="right", no_wrap=True)
-    for row in rows:
-        words = [row["label"], *([row["device"]] if several_devices else [])]
-        numbers = [*(cell(row, name) for name in shown), *([off(row)] if apart else [])]
-        table.add_row(*(Text(text) for text in [*words, *numbers]))
-    terminal = sys.stdout.isatty()
-    console = Console(file=sys.stdout, no_color=not talk.coloured(sys.stdout), width=None if terminal else WIDE)
-    console.print(table)
+    words = [("method", [row["label"] for row in rows])]
+    words += [("device", [row["device"] for row in rows])] if several_devices else []
+    numbers = [(COLUMNS[name][0], [cell(row, name) for row in rows]) for name in columns(rows)]
+    if several_devices and "against_first_device" in rows[0]:
+        numbers.append(("off first device", [off(row) for row in rows]))
+    room = Console(file=sys.stdout).width if sys.stdout.isatty() else WIDE
+    for part in _parts(words, numbers, room):
+        width = max(room, sum(map(_width, [*words, *part])))
+        Console(file=sys.stdout, no_color=not talk.coloured(sys.stdout), width=width).print(_table(words, part))
+
+
+def _parts(words: Sequence[Column], numbers: Sequence[Column], width: int) -> Iterator[list[Column]]:
+    """As many columns at a time as fit beside the words; one at least."""
+    part: list[Column] = []
+    for number in numbers:
+        if part and sum(map(_width, [*words, *part, number])) - GAP > width:
+            yield part
+            part = []
+        part.append(number)
+    yield part
+
+
+def _width(column: Column) -> int:
+    head, cells = column
+    return max(map(len, [head, *cells])) + GAP
+
+
+def _table(words: Sequence[Column], numbers: Sequence[Column]) -> "Table":
+    from rich.table import Table  # noqa: PLC0415 - as above
+    from rich.text import Text  # noqa: PLC0415 - likewise
+
+    table = Table(box=None, pad_edge=False, padding=(0, GAP, 0, 0), header_style="bold")
+    for justify, group in (("left", words), ("right", numbers)):
+        for head, _ in group:
+            table.add_column(head, justify=justify, no_wrap=True)  # type: ignore[arg-type]  # a literal in a loop
+    for row in zip(*(cells for _, cells in [*words, *numbers]), strict=True):
+        table.add_row(*map(Text, row))
+    return table

@@ -23,6 +23,7 @@ LABEL, NOTE = 19, 14  # pixels of type
 HEAD = paper.line_height(LABEL) + paper.line_height(NOTE) + 8
 AROUND = 8  # pixels of the image in a window at least: a box smaller than these is seen among its neighbours
 BAR = 12  # height of the scale bar
+LEGEND = HEAD + BAR + 5 + 2 * paper.line_height(NOTE)  # height of all that is said of the differences
 
 # Blue below, white at zero, red above: as told apart by those who see no red or no green.
 COLD_TO_WARM = np.array([(33, 88, 166), (142, 188, 224), (255, 255, 255), (240, 160, 128), (176, 32, 44)])
@@ -123,8 +124,8 @@ def panel(
 
     bands = [shown, masks, heats] if len(rows) > 1 else [shown, masks]
     cell = max(min(LEAST, room), *(picture.shape[1] for band in bands for picture in band))
-    heights = [max(picture.shape[0] for picture in band) for band in bands]
-    tops = _tops([max(heights[0], place.shape[0]), *heights[1:]])
+    beside = (place.shape[0], HEAD, LEGEND)  # what stands on the left of each band
+    tops = _tops([max(least, *(each.shape[0] for each in band)) for band, least in zip(bands, beside, strict=False)])
     page = Page.blank(2 * MARGIN + lines * tops[-1] - LEAD, 2 * MARGIN + INPUT + abreast * (GUTTER + cell))
     _set_input(page, place, title, image_size)
     _set_words(page, (MARGIN + tops[1], MARGIN), "attention", _pixels(window))
@@ -262,5 +263,9 @@ def _set_scale(page: Page, top: int, reach: float, differences: NDArray[np.float
 
 
 def _set_reference(page: Page, at: tuple[int, int], shape: tuple[int, ...]) -> None:
-    """In the place of the first method's difference to itself."""
-    page.set_text("the first", (at[0] + (shape[0] - NOTE) // 2, at[1] + shape[1] // 2), NOTE, QUIET, anchor="m")
+    """In the place of the first method's difference to itself, or below where that is too small."""
+    said = "the first"
+    if shape[0] >= 2 * NOTE and shape[1] >= paper.width_of(said, NOTE):
+        page.set_text(said, (at[0] + (shape[0] - NOTE) // 2, at[1] + shape[1] // 2), NOTE, QUIET, anchor="m")
+    else:
+        page.set_text(said, (at[0] + shape[0] + 5, at[1]), NOTE, QUIET)
