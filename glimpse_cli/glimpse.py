@@ -206,6 +206,8 @@ def contract(window: NDArray[Any], by: Bank, bx: Bank) -> Floats:
     with np.errstate(invalid="ignore", over="ignore"):  # a picture may hold infinities: they are the caller's
         # the peak divides, its inverse does not multiply: 255 becomes exactly 1
         glimpse = (_gathered if few else _banded)(cube, by, bx, PEAKS.get(window.dtype, 1))
+    if window.dtype in PEAKS:  # weights sum to 1, but for their last digit
+        np.minimum(glimpse, 1, out=glimpse)
     return glimpse if window.ndim == 3 else glimpse[:, :, 0]
 
 

@@ -254,10 +254,10 @@ def report(loaded: Loaded, sight: Sight) -> dict[str, Any]:
 def _sight(picture: images.Picture, look: Look) -> Sight | GlimpseError:
     try:
         spec = look.spec(picture.size)
+        covered = coverage(picture.size, spec)
+        return Sight(spec, picture.size, picture.window, covered, tuple(_warnings(spec, picture.size, covered)))
     except ParameterError as error:  # right on other pictures, impossible on this one
         return error
-    covered = coverage(picture.size, spec)
-    return Sight(spec, picture.size, picture.window, covered, tuple(_warnings(spec, picture.size, covered)))
 
 
 def _bands(by: Bank, width: int) -> Iterator[slice]:

@@ -232,6 +232,16 @@ def test_the_mask_is_the_gradient_of_the_glimpses_sum(method, padding):
         assert attention[y, x] == pytest.approx(slope, abs=1e-6)
 
 
+@pytest.mark.parametrize("method", ["gaussian", "stn", "hard"])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_white_is_exactly_one_and_nothing_is_more(method, dtype):
+    image = np.full((23, 31, 3), np.iinfo(dtype).max, dtype)
+    for n in range(2, 40):
+        glimpse = extract(image, Spec.from_box(Box(2.3, 2, 20, 18), (n, n + 3), method))
+        assert glimpse.max() <= 1
+        assert glimpse.min() > 1 - 1e-6
+
+
 def test_coverage_is_the_share_of_places_inside():
     spec = Spec(Axis(Comb(-2, 1), Hat()), Axis(Comb(28.4, 1), Hat()), (5, 7))  # y: 3 of 5 inside; x: 28.4, 29.4, 30.4
     assert coverage((23, 31), spec) == pytest.approx(3 / 5 * 3 / 7)

@@ -36,6 +36,8 @@ def imports(path):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
             yield node.module
+            if node.module == "glimpse_cli":
+                yield from (f"glimpse_cli.{alias.name}" for alias in node.names if alias.name in ROOMS)
 
 
 def test_every_module_has_a_room():

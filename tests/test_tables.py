@@ -216,6 +216,13 @@ def test_what_a_name_or_a_manifest_cannot_carry_is_a_bad_row(column, value, says
     assert isinstance(right, Row)
 
 
+def test_what_goes_with_boxes_needs_a_table_of_boxes():
+    for defaults in ({"normalized": True}, {"margin": 0.5}, {"keep_aspect": True}):
+        with pytest.raises(UsageError, match=r"goes with boxes, and t\.csv has u_y,u_x"):
+            rows("image,u_y,u_x\na,1,2", **defaults)
+        assert isinstance(rows(f"{BOXES}\na,1,2,3,4", **defaults)[0], Row)
+
+
 def test_a_name_that_is_a_number_of_nothing_is_a_bad_row():
     assert "is no file name" in bad('{"image":NaN,"x0":1,"y0":2,"x1":3,"y1":4}', ".jsonl")
 

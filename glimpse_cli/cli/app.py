@@ -68,17 +68,17 @@ class App(_Plain, typer.core.TyperGroup):
 
     def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
         """As Typer's, for errors before a command is known."""
-        with _errors_explained(lambda: "--debug" in args):
+        with _errors_explained(lambda: "--debug" in args, lambda: None):
             return super().make_context(info_name, args, parent, **extra)
 
     def invoke(self, ctx: Any) -> Any:
         """As Typer's, for all others."""
-        with _errors_explained(lambda: bool(ctx.meta.get("debug"))):
+        with _errors_explained(lambda: bool(ctx.meta.get("debug")), lambda: ctx.invoked_subcommand):
             return super().invoke(ctx)
 
 
 @contextmanager
-def _errors_explained(debug: Callable[[], bool]) -> Iterator[None]:
+def _errors_explained(debug: Callable[[], bool], command: Callable[[], str | None]) -> Iterator[None]:
     try:
         yield
     except GlimpseError as error:
@@ -88,7 +88,7 @@ def _errors_explained(debug: Callable[[], bool]) -> Iterator[None]:
         message = error.format_message() if hasattr(error, "format_message") else ""
         if not message:  # no arguments at all: help has been shown
             raise
-        talk.explain(UsageError(message, hint=f"glimpse {_command_of(error)}--help"))
+        talk.explain(UsageError(message, hint=" ".join(filter(None, ("glimpse", command(), "--help")))))
         raise typer.Exit(2) from error
     except KeyboardInterrupt as error:
         talk.note("interrupted")
@@ -105,11 +105,6 @@ def _errors_explained(debug: Callable[[], bool]) -> Iterator[None]:
             GlimpseError(f"a bug in glimpse: {type(error).__name__}: {error}", hint="--debug, and report what it shows")
         )
         raise typer.Exit(1) from error
-
-
-def _command_of(error: Any) -> str:
-    context = getattr(error, "ctx", None)
-    return f"{context.info_name} " if context is not None and context.parent is not None else ""
 
 
 app = typer.Typer(cls=App, add_completion=False, no_args_is_help=True, context_settings=SETTINGS)

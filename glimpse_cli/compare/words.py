@@ -24,7 +24,8 @@ EXPLAINED = {
     "mae": "mean absolute difference to the reference, over samples and channels; white is 1, colour is weighed by "
     "alpha",
     "max": "largest absolute difference to the reference",
-    "psnr": "peak signal to noise ratio to the reference in dB, more is better; none where the two are identical",
+    "psnr": "peak signal to noise ratio to the reference in dB, more is better; infinite, in JSON null, where the two "
+    "are identical",
     "ssim": "structural similarity to the reference, 1 is identical; for glimpses of 7 x 7 or more, and needs "
     "pip install 'glimpse-cli[metrics]'",
     "aliasing": "share of the difference that is detail too fine for the glimpse. The picture's cosine spectrum, in "
@@ -34,7 +35,8 @@ EXPLAINED = {
     "blur": "the other share: the difference on what lies below, that the glimpse could show. 1 - aliasing",
     "noise_gain": "variance that white noise of variance 1 in the picture has in the glimpse: the sum of squared "
     "weights of a sample, mean over samples. 1 keeps all noise, 1 / (d_y d_x) is a plain average",
-    "reference": "Pillow's LANCZOS, resize(size, box=), on unrounded values, cut to [0, 1]; it has no values where the "
+    "reference": "Pillow's LANCZOS, resize(size, box=), on unrounded values, cut to [0, 1] but of "
+    "float pictures; it has no values where the "
     "box leaves the picture. Or --reference METHOD",
 }
 

@@ -169,7 +169,7 @@ def _window(low: float, high: float, N: int, around: float, longest: int) -> ran
 def _difference(row: PanelRow, first: PanelRow) -> NDArray[np.float32]:
     """(h, w): of each pixel, the difference of the channel that differs most, with its sign; NaN of infinities."""
     one, other = (np.atleast_3d(_unit(glimpse)) for glimpse in (row.glimpse, first.glimpse))
-    with np.errstate(invalid="ignore"):
+    with np.errstate(invalid="ignore", over="ignore"):
         difference = one - other
     difference[~np.isfinite(difference)] = np.nan
     most = np.abs(difference).argmax(axis=2)[..., None]

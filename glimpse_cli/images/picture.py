@@ -92,8 +92,8 @@ class Picture:
     def preview(self, longest: int) -> NDArray[np.uint8]:
         """The whole picture for the eye, (h, w, 3): at most ``longest`` pixels a side and never enlarged.
 
-        Alpha is laid over mid-grey. A float picture that leaves [0, 1] is shown from its least to its greatest
-        value.
+        Alpha is laid over mid-grey. A float picture that leaves [0, 1] is shown from its least value, or 0 if that is
+        less, to its greatest, or 1 if that is more.
         """
         small = self._stored.shrink(longest)
         transpose = self._turn[0]

@@ -55,7 +55,7 @@ def parse(data: bytes, name: str, suffix: str, defaults: Defaults) -> list[Row |
     """
     with _uncollected():
         columns, records = FORMS[suffix](data, name)
-        spelling = spelling_of(columns, name)
+        spelling = spelling_of(columns, name, defaults)
         rows = [row_of(record, number, spelling, defaults) for number, record in enumerate(records, 1)]
     if not rows:
         raise UsageError(f"{name} has no rows")

@@ -23,6 +23,7 @@ _SPELLINGS = {
     "comb": ("u_y", "u_x"),
     "grid": ("scale_y", "scale_x", "shift_y", "shift_x"),
 }
+_BOXES = ("box", "xywh")
 _STEP, _WIDTH = ("d_y", "d_x"), ("s_y", "s_x")
 _OPTIONAL = ("method", "width", "height", "id")
 
@@ -92,11 +93,11 @@ class BadRow:
     error: GlimpseError
 
 
-def spelling_of(columns: Sequence[str], name: str) -> str:
+def spelling_of(columns: Sequence[str], name: str, defaults: Defaults) -> str:
     """Which spelling a table's columns are, exactly one.
 
     Raises:
-        UsageError: a column is missing, or there are two spellings.
+        UsageError: a column is missing, there are two spellings, or the defaults speak of boxes and there are none.
     """
     present = set(columns)
     found = f"its columns are {', '.join(map(shown, columns)) or 'none'}"
@@ -114,7 +115,14 @@ def spelling_of(columns: Sequence[str], name: str) -> str:
         if len(present.intersection(pair)) == 1:
             missing = next(column for column in pair if column not in present)
             raise UsageError(f"{name}: the column {missing} is missing", why=found)
+    if whole[0] not in _BOXES and (of_boxes := _said_of_boxes(defaults)):
+        raise UsageError(f"{' and '.join(of_boxes)} goes with boxes, and {name} has {','.join(_SPELLINGS[whole[0]])}")
     return whole[0]
+
+
+def _said_of_boxes(defaults: Defaults) -> list[str]:
+    said = {"normalized": defaults.normalized, "margin": defaults.margin, "keep-aspect": defaults.keep_aspect}
+    return [name for name, given in said.items() if given]
 
 
 _ASK = "image and " + " or ".join(",".join(names) for names in _SPELLINGS.values())
