@@ -77,21 +77,34 @@ def test_only_what_asks_for_a_gradient_gets_one():
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("eps", [0.0, 1e-8])
-def test_gradients_of_the_banded_form_are_those_of_the_dense_form(dtype, eps, monkeypatch):
+@pytest.mark.parametrize("broad", [None, (1, 0), (0, 2)])
+def test_gradients_of_the_banded_form_are_those_of_the_dense_form(dtype, eps, broad, monkeypatch):
     generator = torch.Generator().manual_seed(2)
     images = torch.rand(2, 3, 90, 130, generator=generator).to(dtype).requires_grad_()
     u = (torch.rand(2, 3, 2, generator=generator).to(dtype) * 40).requires_grad_()
-    s = (torch.rand(2, 3, 2, generator=generator).to(dtype) + 0.3).requires_grad_()
+    s = torch.rand(2, 3, 2, generator=generator).to(dtype) + 0.3
+    if broad is not None:  # one glimpse that is computed apart from the others
+        s[broad] *= torch.tensor([2.5, 60])
+    s.requires_grad_()
     d = (torch.rand(2, 3, 2, generator=generator).to(dtype) * 4 - 2).requires_grad_()
     weights = torch.rand(2, 3, 3, 37, 41, generator=generator).to(dtype)
     found = {}
     for small in (0, math.inf):
         monkeypatch.setattr(_functional, "SMALL", small)
-        loss = (gt.gaussian_glimpse(images, u, s, d, (37, 41), eps=eps) * weights).sum()
-        found[small] = torch.autograd.grad(loss, (images, u, s, d))
+        glimpses = gt.gaussian_glimpse(images, u, s, d, (37, 41), eps=eps)
+        found[small] = glimpses.detach(), *torch.autograd.grad((glimpses * weights).sum(), (images, u, s, d))
     for one, other in zip(found[0], found[math.inf], strict=True):
         scale = float(other.abs().max())
         torch.testing.assert_close(one / scale, other / scale, rtol=0, atol=1e-5 if dtype == torch.float32 else 1e-12)
+
+
+def test_one_broad_bell_costs_itself_alone():
+    s = torch.full((2, 4), 0.8, dtype=torch.float64)
+    s[1, 1] = 300
+    y, x = (_axes.gaussian_axis(torch.rand(2, 4, n).double() * 400, s, 500, torch.float32) for n in (5, 7))
+    parts = list(_banded._parts(torch.rand(2, 1, 500, 500), y, x, "gaussian", 0.0))
+    assert [part.members for part in parts] == [[0, 1, 2, 3, 4, 6, 7], [5]]
+    assert [part.by.w.shape[2] < 20 for part in parts] == [True, False]
 
 
 # ---------------------------------------------------------------- finite everywhere

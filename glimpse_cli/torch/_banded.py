@@ -27,6 +27,7 @@ BLOCK = 32  # samples: shorter blocks multiply fewer zeros, longer ones are fewe
 SLOWER = 2  # a multiply-add of a sum takes the time of so many of a product
 SETUP = 4_000_000  # multiply-adds of a product in the time that sums take to begin
 WHOLE = 0.8  # of an axis: a window that is longer is made all of it, for it is then the image itself, not a copy
+BROAD = 4  # times as far as half of the glimpses reach at most: who reaches farther is computed apart
 LANES = 16  # pixels: windows are multiples of it, as torch compiles `embedding_bag` anew for each width
 
 
@@ -47,6 +48,14 @@ class Bands(NamedTuple):
     windows: list[tuple[int, int]]
     runs: list[list[tuple[int, int]]]
     block: int
+
+
+class Part(NamedTuple):
+    """Some of the glimpses, by their numbers, and their bands of y and x."""
+
+    members: list[int]
+    by: Bands
+    bx: Bands
 
 
 class Turned(NamedTuple):
@@ -87,12 +96,12 @@ def forward(images: Tensor, y: Axis, x: Axis, kernel: str, eps: float) -> Tensor
     out = y.off.new_empty(B, N, C, h, w)
     if not out.numel():
         return out
-    by, bx = _both(images, y, x, kernel, eps)
-    room = Room(out.dtype)
-    for m, glimpse in enumerate(out.view(B * N, C * h, w)):
-        rows = _rows(_window(images[m // N], by, bx, m, room), by, m, room)
-        for samples, run, tile in _blocks(bx, m):
-            torch.mm(rows[:, run], tile.t(), out=glimpse[:, samples])
+    room, glimpses = Room(out.dtype), out.view(B * N, C * h, w)
+    for members, by, bx in _parts(images, y, x, kernel, eps):
+        for m, number in enumerate(members):
+            rows = _rows(_window(images[number // N], by, bx, m, room), by, m, room)
+            for samples, run, tile in _blocks(bx, m):
+                torch.mm(rows[:, run], tile.t(), out=glimpses[number, :, samples])
     return shares(out, images)
 
 
@@ -107,35 +116,51 @@ def backward(  # noqa: PLR0917 - what `forward` took and gave, and what is wante
     to_places: bool,
 ) -> tuple[Tensor | None, Gradients | None]:
     """The gradients of the images, in their dtype, and of the places, where they are wanted."""
-    B, N, C, h, w = grad.shape
     grad = shares(grad, images)
     images_grad = _zeros(images.shape, grad.dtype) if to_images else None
-    by, bx = _both(images, y, x, kernel, eps)
+    places_grad = Gradients(*(t.new_empty(t.shape) for t in (*y[1:], *x[1:]))) if to_places else None
+    room = Room(grad.dtype)
+    for part in _parts(images, y, x, kernel, eps):
+        found = _part_backward(grad.flatten(0, 1), images, images_grad, part, kernel, room, to_places)
+        for into, gradient in zip(places_grad or (), found, strict=False):
+            into.flatten(0, 1)[part.members] = gradient
+    if images_grad is not None:
+        images_grad = images_grad.to(images.dtype)
+    return images_grad, places_grad
+
+
+def _part_backward(  # noqa: PLR0917 - all that `backward` holds
+    grad: Tensor,
+    images: Tensor,
+    images_grad: Tensor | None,
+    part: Part,
+    kernel: str,
+    room: Room,
+    to_places: bool,
+) -> tuple[Tensor, ...]:
+    """The gradients of a part's places, where they are wanted; those of the images are added to ``images_grad``."""
+    (members, by, bx), (M, C, h, w) = part, grad.shape
+    N = M // len(images)
     turned = _turned(by, images.shape[2]) if by.block == 1 and images_grad is not None else None
     tiles_y, tiles_x = torch.zeros_like(by.tiles), torch.zeros_like(bx.tiles)
-    room = Room(grad.dtype)
-    for m, given in enumerate(grad.reshape(B * N, C * h, w)):
+    for m, number in enumerate(members):
+        given = grad[number].reshape(C * h, w)
         if to_places:
-            window = _window(images[m // N], by, bx, m, room)
+            window = _window(images[number // N], by, bx, m, room)
             rows = _rows(window, by, m, room)
         (y0, y1), (x0, x1) = by.windows[m], bx.windows[m]
         rows_grad = room.take("rows gradient", C * h, x1 - x0).zero_()
         for samples, run, tile in _blocks(bx, m):
-            part = given[:, samples]
-            rows_grad[:, run].addmm_(part, tile)
+            some = given[:, samples]
+            rows_grad[:, run].addmm_(some, tile)
             if to_places:
-                torch.mm(part.t(), rows[:, run], out=tiles_x[m, samples, : tile.shape[1]])
+                torch.mm(some.t(), rows[:, run], out=tiles_x[m, samples, : tile.shape[1]])
         rows_grad = rows_grad.view(C, h, -1)
         if images_grad is not None:
-            _spread(rows_grad, by, turned, m, images_grad[m // N, :, y0:y1, x0:x1])
+            _spread(rows_grad, by, turned, m, images_grad[number // N, :, y0:y1, x0:x1])
         if to_places:
             _weigh_back(rows_grad, window, by, m, tiles_y[m])
-    if images_grad is not None:
-        images_grad = images_grad.to(images.dtype)
-    if not to_places:
-        return images_grad, None
-    found = (*_to_places(by, tiles_y, kernel), *_to_places(bx, tiles_x, kernel))
-    return images_grad, Gradients(*(t.view_as(like) for t, like in zip(found, (*y[1:], *x[1:]), strict=True)))
+    return (*_to_places(by, tiles_y, kernel), *_to_places(bx, tiles_x, kernel)) if to_places else ()
 
 
 def _zeros(shape: Sequence[int], dtype: torch.dtype) -> Tensor:
@@ -143,18 +168,38 @@ def _zeros(shape: Sequence[int], dtype: torch.dtype) -> Tensor:
     return torch.from_numpy(np.zeros(tuple(shape), np.float64 if dtype == torch.float64 else np.float32))
 
 
-def _both(images: Tensor, y: Axis, x: Axis, kernel: str, eps: float) -> tuple[Bands, Bands]:
-    """The bands of axes (B, N, h) and (B, N, w) on images (B, C, H, W)."""
+def _parts(images: Tensor, y: Axis, x: Axis, kernel: str, eps: float) -> Iterator[Part]:
+    """The bands of axes (B, N, h) and (B, N, w) on images (B, C, H, W), those that reach far apart from the others.
+
+    All samples of a part are given as many pixels as the broadest needs: one broad bell would cost as much as if all
+    were.
+    """
     _, C, H, W = images.shape
-    bx = _bands(x, W, kernel, eps)
-    columns = C * max(stop - start for start, stop in bx.windows)
-    return _bands(y, H, kernel, eps, columns), bx
+    y, x = (Axis(*(t.flatten(0, 1) for t in axis)) for axis in (y, x))
+    (low_y, high_y), (low_x, high_x) = _support(y, H, kernel), _support(x, W, kernel)
+    reach = (high_y - low_y).amax(1) + (high_x - low_x).amax(1)
+    broad = reach > BROAD * reach.median()
+    for chosen in (~broad, broad) if broad.any() else (slice(None),):
+        bx = _bands(Axis(*(t[chosen] for t in x)), (low_x[chosen], high_x[chosen]), W, kernel, eps)
+        columns = C * max(stop - start for start, stop in bx.windows)
+        by = _bands(Axis(*(t[chosen] for t in y)), (low_y[chosen], high_y[chosen]), H, kernel, eps, columns)
+        yield Part(torch.arange(len(reach))[chosen].tolist(), by, bx)
 
 
-def _bands(axis: Axis, N: int, kernel: str, eps: float, columns: int = 0) -> Bands:
-    """The bands of an axis (B, N, n) on N pixels, each of so many columns where they may be summed."""
-    axis = Axis(*(t.flatten(0, 1) for t in axis))
-    low, high = _support(axis, N, kernel)
+def _bands(  # noqa: PLR0917 - an axis, and what is laid on it
+    axis: Axis, span: tuple[Tensor, Tensor], N: int, kernel: str, eps: float, columns: int = 0
+) -> Bands:
+    """The bands of an axis (M, n) on N pixels, each of so many columns where they may be summed.
+
+    Args:
+        axis: the samples.
+        span: the pixels [low, high) of each.
+        N: pixels of the images.
+        kernel: "gaussian" or "hat".
+        eps: of the Gaussian.
+        columns: of the windows, in all channels.
+    """
+    low, high = span
     (M, n), K = low.shape, int((high - low).amax())
     first = low.clamp(max=N - K)
     k = -(-n // BLOCK)
