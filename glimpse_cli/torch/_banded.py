@@ -179,7 +179,8 @@ def _parts(images: Tensor, y: Axis, x: Axis, kernel: str, eps: float) -> Iterato
     (low_y, high_y), (low_x, high_x) = _support(y, H, kernel), _support(x, W, kernel)
     reach = (high_y - low_y).amax(1) + (high_x - low_x).amax(1)
     broad = reach > BROAD * reach.median()
-    for chosen in (~broad, broad) if broad.any() else (slice(None),):
+    apart = 0 < int(broad.sum()) < len(broad)  # all may be, where no place is a number
+    for chosen in (~broad, broad) if apart else (slice(None),):
         bx = _bands(Axis(*(t[chosen] for t in x)), (low_x[chosen], high_x[chosen]), W, kernel, eps)
         columns = C * max(stop - start for start, stop in bx.windows)
         by = _bands(Axis(*(t[chosen] for t in y)), (low_y[chosen], high_y[chosen]), H, kernel, eps, columns)
