@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from glimpse_cli import batch, glimpse, tables
 from glimpse_cli.batch import runner
-from glimpse_cli.batch.plan import METADATA
+from glimpse_cli.batch.own import METADATA
 from glimpse_cli.batch.plan import plan as planned
 from glimpse_cli.batch.pool import Pool
 from glimpse_cli.cli.app import app
@@ -292,6 +292,54 @@ def test_no_name_leads_out_of_the_folder_through_a_link(photos, tmp_path):
     (out / "sub").symlink_to(elsewhere)
     assert batch.run(settings(photos, out)).failed == 2
     assert list(elsewhere.iterdir()) == []
+
+
+def rewritten(out, change):
+    """The journal's records, with the header left as it is, changed by hand."""
+    journal = out / ".glimpse" / "journal.jsonl"
+    head, *rest = journal.read_bytes().splitlines(keepends=True)
+    records = [json.loads(line) for line in rest]
+    for record in records:
+        change(record)
+    journal.write_bytes(head + b"".join(json.dumps(record).encode() + b"\n" for record in records))
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_nothing_outside_the_folder_is_taken_away_whatever_the_journal_says(force, photos, tmp_path):
+    out, elsewhere = tmp_path / "out", tmp_path / "elsewhere"
+    batch.run(settings(photos, out))
+    (out / "sub").rename(elsewhere)
+    (out / "sub").symlink_to(elsewhere)
+    mine = [elsewhere / "c.png", elsewhere / "mine.png", tmp_path / "mine.png"]
+    for path in mine[1:]:
+        path.write_text("mine")
+    rewritten(out, lambda record: record["files"].update({str(mine[1]): "", "../mine.png": "", "sub/mine.png": ""}))
+    for name in ("a.png", "sub/c.png"):
+        (photos / name).write_text("words")
+    changes = {"look": replace(LOOK, size=(7, 5))} if force else {}
+    batch.run(settings(photos, out, force=force, **changes))
+    assert all(path.exists() for path in mine)
+    assert not (out / "a.png").exists()
+
+
+def test_taking_a_stack_apart_writes_nothing_outside_its_parts(photos, tmp_path):
+    out, elsewhere = tmp_path / "out", tmp_path / "elsewhere"
+    batch.run(settings(photos, out, form="stack"))
+    elsewhere.mkdir()
+    (out / ".glimpse" / "parts").mkdir()
+    (out / ".glimpse" / "parts" / "sub").symlink_to(elsewhere)
+    (photos / "a.png").write_text("words")
+    with pytest.raises(InputError, match=r"cannot open .*c\.png"):
+        batch.run(settings(photos, out, form="stack"))
+    assert list(elsewhere.iterdir()) == []
+
+
+def test_a_link_that_leads_round_in_a_circle_fails_the_rows_below_it_in_words(photos, tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "sub").symlink_to("sub")
+    assert batch.run(settings(photos, out)).failed == 2
+    assert {error["reason"] for error in lines(out / "errors.jsonl")} == {"cannot be written"}
 
 
 def test_inputs_are_never_written(photos, tmp_path):

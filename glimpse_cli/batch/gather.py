@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from glimpse_cli import images
 from glimpse_cli.batch.landing import whole
 from glimpse_cli.batch.manifest import hash_of
-from glimpse_cli.batch.plan import METADATA, OWN, Settings
+from glimpse_cli.batch.own import METADATA, OWN, is_within
+from glimpse_cli.batch.plan import Settings
 from glimpse_cli.errors import OutputError
 from glimpse_cli.files import make_folder, read_bytes, shown, write_whole
 
@@ -82,7 +83,7 @@ def unseal(settings: Settings, sealed: Mapping[str, str]) -> None:
     intact = [name for name, found in sealed.items() if hash_of(Path(settings.folder, name)) == found]
     for name, data in _unsealed(settings, intact):
         part = parts_of(settings) / name
-        if ".." not in part.parts and not part.exists():
+        if is_within(parts_of(settings), name) and not part.exists():
             make_folder(part.parent)
             write_whole(part, data)
 

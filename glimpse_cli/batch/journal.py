@@ -16,7 +16,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from glimpse_cli.batch.plan import JOURNAL, OWN, Item
+from glimpse_cli.batch.own import JOURNAL, OWN, is_within
+from glimpse_cli.batch.plan import Item
 from glimpse_cli.errors import OutputError, UsageError
 from glimpse_cli.files import make_folder, shown
 
@@ -213,9 +214,9 @@ def _parsed(line: bytes) -> dict[str, Any]:
 def _remove_outputs(folder: Path, record: Mapping[str, Any]) -> None:
     """What a run that is begun anew had written; nothing else is touched."""
     for name in (*record.get("files", ()), *record.get("sealed", ())):
-        if ".." not in Path(name).parts:  # a journal is a file that others may have written
+        if is_within(folder, name):  # a journal is a file that others may have written, and a folder may be a link
             with suppress(OSError, ValueError):
-                (folder / name.lstrip("/")).unlink()
+                (folder / name).unlink()
 
 
 def _cannot(path: Path, error: OSError) -> OutputError:

@@ -4,18 +4,15 @@ It holds if it is about the same wants, if the input has the bytes it had, and i
 """
 
 import json
-import sys
 import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
+from glimpse_cli.batch.own import hash_of, is_intact
 from glimpse_cli.batch.plan import Form, Item, mask_name
-from glimpse_cli.errors import InputError
-from glimpse_cli.files import read_bytes
 from glimpse_cli.items import Reading, Writing
 
 _SETTLED = 2_000_000_000  # ns: a file changed later than this before it was read may change again within one tick
@@ -65,16 +62,9 @@ def record_of(errand: Errand, ways: Ways) -> dict[str, Any] | None:
     names = {name for want in errand.item.wants for name in (want.name, mask_name(want.name, ways.writing)) if name}
     if names != set(record["files"]):
         return None
-    if errand.sealed or all(_intact(Path(ways.folder, name), found) for name, found in record["files"].items()):
+    if errand.sealed or all(is_intact(Path(ways.folder, name), found) for name, found in record["files"].items()):
         return record
     return None
-
-
-def _intact(path: Path, found: str) -> bool:
-    try:
-        return not path.is_symlink() and hash_of(read_bytes(path, sys.maxsize)) == found
-    except InputError:
-        return False
 
 
 def wants_of(item: Item) -> str:
@@ -97,8 +87,3 @@ def stamp_of(path: str) -> list[int] | None:
 def warned_in(record: Mapping[str, Any]) -> int:
     """How many of its glimpses have a warning."""
     return sum(bool(row["warnings"]) for row in record["rows"])
-
-
-def hash_of(data: bytes) -> str:
-    """What tells one content from another."""
-    return blake2b(data, digest_size=16).hexdigest()

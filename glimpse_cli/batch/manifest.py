@@ -12,7 +12,8 @@ from typing import Any
 
 from glimpse_cli.batch.journal import Journal, line_of
 from glimpse_cli.batch.landing import whole
-from glimpse_cli.batch.plan import ERRORS, METADATA, RUN, Plan
+from glimpse_cli.batch.own import ERRORS, METADATA, RUN
+from glimpse_cli.batch.plan import Plan
 from glimpse_cli.files import write_whole
 
 _CHUNK = 2**20

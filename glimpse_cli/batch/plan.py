@@ -10,15 +10,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+from glimpse_cli.batch.own import ERRORS, METADATA, OWN, RUN
 from glimpse_cli.errors import GlimpseError, InputError, OutputError, UsageError
 from glimpse_cli.files import shown
 from glimpse_cli.items import Reading, Writing
 from glimpse_cli.places import Look
 from glimpse_cli.tables import BadRow, Defaults, Row
-
-# Beside the glimpses; and the folder, hidden, in which a run keeps what it needs to be taken up again.
-METADATA, ERRORS, RUN, OWN = "metadata.jsonl", "errors.jsonl", "run.json", ".glimpse"
-JOURNAL = f"{OWN}/journal.jsonl"
 
 LONGEST_NAME = 255  # bytes of one part of a path, on every file system in use
 

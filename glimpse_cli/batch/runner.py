@@ -21,7 +21,8 @@ from glimpse_cli.batch.journal import Journal, locked
 from glimpse_cli.batch.known import Errand, Ways
 from glimpse_cli.batch.landing import remove_temporaries
 from glimpse_cli.batch.manifest import Placed, done, metadata, write_run, write_tables
-from glimpse_cli.batch.plan import ERRORS, JOURNAL, METADATA, RUN, Failure, Plan, Settings, plan
+from glimpse_cli.batch.own import ERRORS, JOURNAL, METADATA, RUN
+from glimpse_cli.batch.plan import Failure, Plan, Settings, plan
 from glimpse_cli.batch.pool import Pool, TaskError
 from glimpse_cli.batch.worker import Begun, Outcome
 from glimpse_cli.devices import Device, resolve

@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 from glimpse_cli import items
 from glimpse_cli.banks import Floats
 from glimpse_cli.batch.journal import line_of
-from glimpse_cli.batch.known import Errand, Ways, hash_of, record_of, stamp_of, wants_of, warned_in
+from glimpse_cli.batch.known import Errand, Ways, record_of, stamp_of, wants_of, warned_in
 from glimpse_cli.batch.landing import Waiting, drop, land, write
+from glimpse_cli.batch.own import hash_of, is_within
 from glimpse_cli.batch.plan import Failure, Item, Want, failure, mask_name
 from glimpse_cli.errors import GlimpseError, OutputError, PictureError, Reason
 from glimpse_cli.files import make_folder, read_bytes, shown
@@ -244,8 +245,8 @@ def as_stored(cube: Floats, writing: Writing) -> NDArray[Any]:
 def _make_folder(folder: str, below: str) -> None:
     """A folder for names, once; a link in it must not lead out."""
     path = Path(folder, below)
-    if not path.resolve().is_relative_to(Path(folder).resolve()):
-        raise OutputError(f"cannot write in {shown(path)}", why="it leads out of the output folder")
+    if not is_within(folder, str(Path(below, "name"))):
+        raise OutputError(f"cannot write in {shown(path)}", why="a link leads out of the output folder, or nowhere")
     make_folder(path)
 
 
@@ -270,6 +271,6 @@ def _clear(errand: Errand, ways: Ways, written: Collection[str] = ()) -> None:
     before = json.loads(errand.line).get("files", ()) if errand.line else ()
     wanted = [name for want in errand.item.wants for name in (want.name, mask_name(want.name, ways.writing)) if name]
     for name in {*before, *wanted}.difference(written):
-        if ".." not in Path(name).parts:
+        if is_within(ways.folder, name):
             with suppress(OSError, ValueError):
                 Path(ways.folder, name).unlink()

@@ -1,0 +1,43 @@
+"""What is a run's own: the names it keeps for itself, the names inside its folder, and the files it wrote.
+
+Whatever a run takes away or replaces has passed through here: a name is one of its folder's (`is_within`), and a file
+is as the run left it (`is_intact`) or the journal lists it.
+"""
+
+import sys
+from hashlib import blake2b
+from pathlib import Path
+
+from glimpse_cli.errors import InputError
+from glimpse_cli.files import read_bytes
+
+# Beside the glimpses; and the folder, hidden, in which a run keeps what it needs to be taken up again.
+METADATA, ERRORS, RUN, OWN = "metadata.jsonl", "errors.jsonl", "run.json", ".glimpse"
+JOURNAL = f"{OWN}/journal.jsonl"
+
+
+def is_within(folder: str | Path, name: str) -> bool:
+    """Whether a name, relative to a folder, is one of a file inside it once the links on the way are followed.
+
+    The last part may be a link: to take it away or to replace it leaves alone what it leads to.
+    """
+    way = Path(name)
+    if ".." in way.parts:
+        return False
+    try:
+        return Path(folder, way.parent).resolve().is_relative_to(Path(folder).resolve())
+    except (OSError, RuntimeError, ValueError):  # links that lead round in a circle, a NUL
+        return False
+
+
+def is_intact(path: Path, found: str) -> bool:
+    """Whether a file, which is no link, has the content of this hash."""
+    try:
+        return not path.is_symlink() and hash_of(read_bytes(path, sys.maxsize)) == found
+    except InputError:
+        return False
+
+
+def hash_of(data: bytes) -> str:
+    """What tells one content from another."""
+    return blake2b(data, digest_size=16).hexdigest()
