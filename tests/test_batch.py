@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from glimpse_cli import batch, glimpse, tables
 from glimpse_cli.batch import runner
+from glimpse_cli.batch.journal import Journal
 from glimpse_cli.batch.own import METADATA
 from glimpse_cli.batch.plan import plan as planned
 from glimpse_cli.batch.pool import Pool
@@ -369,6 +370,66 @@ def test_a_folder_that_holds_other_files_of_those_names_is_left_alone(photos, tm
     assert batch.run(settings(photos, out, force=True)).done == 4
 
 
+@pytest.mark.parametrize("name", ["b.png", "b.mask.png", "metadata.jsonl"])
+def test_a_first_run_over_any_file_it_would_replace_is_refused(name, photos, tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / name).write_text("mine")
+    with_masks = settings(photos, out, writing=Writing("png", mask="png"))
+    with pytest.raises(OutputError, match=rf"{name} exists"):
+        batch.run(with_masks)
+    assert tree(out) == {name: b"mine"}
+    assert batch.run(replace(with_masks, force=True)).done == 4
+
+
+@pytest.mark.parametrize("name", ["e.png", "e.mask.png"])
+def test_a_file_that_came_to_lie_where_a_new_glimpse_belongs_fails_that_row_and_stays(name, photos, tmp_path):
+    out = tmp_path / "out"
+    with_masks = settings(photos, out, writing=Writing("png", mask="png"))
+    batch.run(with_masks)
+    (out / name).write_text("mine")
+    picture(photos / "e.jpg")
+    summary = batch.run(with_masks)
+    assert (summary.done, summary.failed, summary.skipped) == (0, 1, 4)
+    assert [(e["error"], e["try"]) for e in lines(out / "errors.jsonl")] == [
+        (f"{out / name} exists", "--force to replace it, or another -o")
+    ]
+    assert (out / name).read_text() == "mine"
+    assert {path.name for path in out.glob("e.*")} == {name}
+    assert batch.run(replace(with_masks, force=True)).done == 1
+    assert (out / name).read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_file_that_is_the_glimpse_byte_for_byte_is_no_hindrance(photos, tmp_path):
+    out = tmp_path / "out"
+    batch.run(settings(photos, out))
+    picture(photos / "e.png", 0)
+    (out / "e.png").write_bytes((out / "b.png").read_bytes())
+    assert batch.run(settings(photos, out)).done == 1
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_a_picture_that_fails_takes_nobodys_file_with_it(force, photos, tmp_path):
+    out = tmp_path / "out"
+    wanted = settings(photos, out, writing=Writing("png", mask="png"), force=force)
+    if not force:
+        batch.run(wanted)
+    out.mkdir(exist_ok=True)
+    for name in ("e.png", "e.mask.png"):
+        (out / name).write_text("mine")
+    (photos / "e.jpg").write_text("words")
+    assert batch.run(wanted).failed == 1
+    assert [(out / name).read_text() for name in ("e.png", "e.mask.png")] == ["mine"] * 2
+
+
+def test_a_glimpse_whose_mask_cannot_be_written_is_taken_back(photos, tmp_path):
+    out = tmp_path / "out"
+    (out / "a.mask.png").mkdir(parents=True)
+    summary = batch.run(settings(photos, out, writing=Writing("png", mask="png"), force=True))
+    assert (summary.done, summary.failed) == (3, 1)
+    assert not (out / "a.png").exists()
+
+
 def test_stop_ends_at_the_first_failure_and_the_same_command_goes_on(photos, tmp_path):
     (photos / "aa.png").touch()
     out = tmp_path / "out"
@@ -463,6 +524,40 @@ def test_pictures_that_came_are_done_and_those_that_went_are_told(photos, tmp_pa
     summary = batch.run(settings(photos, out))
     assert (summary.done, summary.skipped, summary.gone) == (1, 3, 1)
     assert "a.png" not in [row["file_name"] for row in lines(out / METADATA)]
+
+
+@pytest.fixture
+def killed(photos, tmp_path, monkeypatch):
+    """A run that was killed when its files had their names and the journal did not know."""
+    out = tmp_path / "out"
+
+    def kill(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Journal, "append", kill)
+        with pytest.raises(KeyboardInterrupt):
+            batch.run(settings(photos, out, jobs=1))
+    assert (out / "a.png").exists()
+    return out
+
+
+@pytest.mark.parametrize("change", ["none", "broken", "another"])
+def test_what_a_killed_run_wrote_and_did_not_note_is_its_own(change, killed, photos, tmp_path):
+    if change == "broken":
+        (photos / "a.png").write_text("words")
+    elif change == "another":
+        picture(photos / "a.png", 9)
+    again = batch.run(settings(photos, killed))
+    calm = batch.run(settings(photos, tmp_path / "calm"))
+    assert (again.done, again.failed, again.skipped) == (calm.done, calm.failed, calm.skipped)
+    assert tree(killed) == tree(tmp_path / "calm")
+
+
+def test_a_file_that_took_the_place_of_what_a_killed_run_wrote_stays(killed, photos):
+    (killed / "a.png").write_text("mine")
+    assert batch.run(settings(photos, killed)).failed == 1
+    assert (killed / "a.png").read_text() == "mine"
 
 
 def test_other_settings_are_refused_until_force_starts_anew(photos, tmp_path):

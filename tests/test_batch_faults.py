@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from glimpse_cli import batch, items
-from glimpse_cli.batch import pool, process
+from glimpse_cli.batch import pool, process, worker
 from glimpse_cli.errors import GlimpseError, OutputError
 from test_batch import command, lines, picture, settings, tree
 
@@ -95,6 +95,31 @@ def test_a_decoder_that_misbehaves_costs_one_picture_and_is_named(photos, tmp_pa
     assert batch.run(settings(photos, tmp_path / "out")).done == 10
     batch.run(settings(photos, tmp_path / "calm"))
     assert tree(tmp_path / "out") == tree(tmp_path / "calm")
+
+
+def dying_start(*arguments):
+    """A worker that dies when the files of one picture have their names, and before it can say so."""
+    START(*arguments)
+    land = worker.land
+
+    def once(some):
+        lost = land(some)
+        if any(waiting.path.name == "0.png" for waiting in some):
+            os._exit(7)
+        return lost
+
+    worker.land = once
+
+
+def test_a_worker_that_dies_with_its_files_in_place_leaves_none_of_a_failed_picture(photos, tmp_path, monkeypatch):
+    monkeypatch.setattr(pool.process, "start", dying_start)
+    out = tmp_path / "out"
+    summary = batch.run(settings(photos, out))
+    assert (summary.done, summary.failed) == (11, 1)
+    assert [error["image"] for error in lines(out / "errors.jsonl")] == ["0.png"]
+    assert not (out / "0.png").exists()
+    monkeypatch.undo()
+    assert batch.run(settings(photos, out)).done == 1
 
 
 def stillborn(*arguments):  # noqa: ARG001 - as process.start

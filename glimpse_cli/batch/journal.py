@@ -135,7 +135,7 @@ class Journal:
         for line in iter(self._file.readline, b""):
             if not line.endswith(b"\n"):
                 break
-            record = _parsed(line)
+            record = parsed(line)
             if "sealed" in record:
                 self.sealed, self._sealed_at = record["sealed"], end
             elif record.get("image") in places:
@@ -152,7 +152,7 @@ class Journal:
         self._file.seek(0)
         self._file.readline()
         for line in self._file:
-            if record := _parsed(line):
+            if record := parsed(line):
                 yield record
 
     def line(self, n: int) -> bytes | None:
@@ -202,13 +202,22 @@ class Journal:
             self._file.close()
 
 
-def _parsed(line: bytes) -> dict[str, Any]:
+def parsed(line: bytes) -> dict[str, Any]:
     """A record, or nothing where a failing disk left something else."""
     try:
         record = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
-    return record if isinstance(record, dict) and ("image" in record or "sealed" in record) else {}
+    if not isinstance(record, dict):
+        return {}
+    kinds = {"image": str, "files": dict} if "image" in record else {"sealed": dict}
+    return record if all(isinstance(record.get(key), kind) for key, kind in kinds.items()) else {}
+
+
+def files_in(line: bytes | None) -> dict[str, str]:
+    """The files that a picture's line lists: hash by name."""
+    files: dict[str, str] = parsed(line).get("files", {}) if line is not None else {}
+    return files
 
 
 def _remove_outputs(folder: Path, record: Mapping[str, Any]) -> None:

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from glimpse_cli.batch.journal import files_in
 from glimpse_cli.batch.own import hash_of, is_intact
-from glimpse_cli.batch.plan import Form, Item, mask_name
+from glimpse_cli.batch.plan import Form, Item
 from glimpse_cli.items import Reading, Writing
 
 _SETTLED = 2_000_000_000  # ns: a file changed later than this before it was read may change again within one tick
@@ -27,12 +28,14 @@ class Ways:
         reading: how pictures are read.
         writing: what is written.
         form: a file a glimpse, or parts of what is put together later.
+        replace: also files that are not a run's.
     """
 
     folder: str
     reading: Reading
     writing: Writing
     form: Form
+    replace: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +62,16 @@ def record_of(errand: Errand, ways: Ways) -> dict[str, Any] | None:
     record: dict[str, Any] = json.loads(errand.line)
     if record.get("errors") or record.get("wants") != wants_of(errand.item):
         return None
-    names = {name for want in errand.item.wants for name in (want.name, mask_name(want.name, ways.writing)) if name}
-    if names != set(record["files"]):
+    if set(errand.item.names(ways.writing)) != set(record["files"]):
         return None
     if errand.sealed or all(is_intact(Path(ways.folder, name), found) for name, found in record["files"].items()):
         return record
     return None
+
+
+def listed(errand: Errand) -> frozenset[str]:
+    """The names of what earlier runs wrote for a picture, and nobody else."""
+    return frozenset(files_in(errand.line))
 
 
 def wants_of(item: Item) -> str:

@@ -35,7 +35,7 @@ def write(path: Path, data: bytes) -> Waiting:
         waiting.temporary.write_bytes(data)
     except OSError as error:
         drop([waiting])
-        raise _cannot(path, error) from error
+        raise cannot(path, error) from error
     return waiting
 
 
@@ -61,7 +61,7 @@ def _tried(step: Callable[[Waiting], None], waiting: Waiting, failed: dict[Path,
     try:
         step(waiting)
     except OSError as error:
-        failed[waiting.path] = _cannot(waiting.path, error)
+        failed[waiting.path] = cannot(waiting.path, error)
         drop([waiting])
         return False
     return True
@@ -87,7 +87,7 @@ def whole(path: Path) -> Iterator[BinaryIO]:
                 temporary.unlink()
             raise
     except OSError as error:
-        raise _cannot(path, error) from error
+        raise cannot(path, error) from error
 
 
 def remove_temporaries(folder: str) -> None:
@@ -119,5 +119,6 @@ def _name(waiting: Waiting) -> None:
     waiting.temporary.replace(waiting.path)
 
 
-def _cannot(path: Path, error: OSError) -> OutputError:
+def cannot(path: Path, error: OSError) -> OutputError:
+    """A file that could not be written, and why."""
     return OutputError(f"cannot write {shown(path)}", why=error.strerror)

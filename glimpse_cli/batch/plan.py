@@ -108,6 +108,13 @@ class Item:
         """Where it is read."""
         return os.path.join(self.root, self.image)  # noqa: PTH118 - a string: there are a hundred thousand
 
+    def names(self, writing: Writing) -> Iterator[str]:
+        """Every file that is wanted: glimpses, and masks beside them."""
+        for want in self.wants:
+            yield want.name
+            if mask := mask_name(want.name, writing):
+                yield mask
+
 
 @dataclass(frozen=True, slots=True)
 class Failure:
@@ -157,6 +164,11 @@ class Plan:
     def rows(self) -> int:
         """How many glimpses are wanted, whatever comes of them."""
         return sum(len(item.wants) for item in self.items) + len(self.failures)
+
+    def names(self, writing: Writing) -> Iterator[str]:
+        """Every file that is wanted."""
+        for item in self.items:
+            yield from item.names(writing)
 
 
 def plan(settings: Settings) -> Plan:

@@ -16,7 +16,7 @@ from typing import Any
 
 from glimpse_cli import __version__, draw, images
 from glimpse_cli.banks import Floats
-from glimpse_cli.batch import gather, worker
+from glimpse_cli.batch import gather, strays, worker
 from glimpse_cli.batch.journal import Journal, locked
 from glimpse_cli.batch.known import Errand, Ways
 from glimpse_cli.batch.landing import remove_temporaries
@@ -26,7 +26,7 @@ from glimpse_cli.batch.plan import Failure, Plan, Settings, plan
 from glimpse_cli.batch.pool import Pool, TaskError
 from glimpse_cli.batch.worker import Begun, Outcome
 from glimpse_cli.devices import Device, resolve
-from glimpse_cli.errors import GlimpseError, OutputError
+from glimpse_cli.errors import GlimpseError
 from glimpse_cli.files import shown, write_whole
 
 SHEET = 60  # glimpses on a contact sheet
@@ -129,6 +129,7 @@ def run(settings: Settings, watch: Watch | None = None) -> Summary:
         remove_temporaries(settings.folder)
         journal = Journal(settings.folder, fingerprint(settings), made.items, force=settings.force)
         try:
+            strays.remove(settings.folder, journal, made.items)
             progress = _Run(settings, made, journal, device, watch or _nobody).go()
         finally:
             journal.close()
@@ -165,7 +166,8 @@ class _Run:
 
     def __init__(self, settings: Settings, made: Plan, journal: Journal, device: Device, watch: Watch) -> None:
         self.settings, self.plan, self.journal, self.device, self.watch = settings, made, journal, device, watch
-        self.ways = Ways(str(gather.parts_of(settings)), settings.reading, settings.writing, settings.form)
+        parts = str(gather.parts_of(settings))
+        self.ways = Ways(parts, settings.reading, settings.writing, settings.form, settings.force)
         self.progress = Progress(made.rows, failed=len(made.failures))
         self.sealed = settings.form != "files" and gather.is_intact(settings, journal.sealed)
         self.changed = self.died = False
@@ -178,6 +180,10 @@ class _Run:
             self._work()
         if self.died:
             remove_temporaries(self.settings.folder)
+        if self.died or self.progress.left:
+            strays.remove(self.settings.folder, self.journal, self.plan.items)
+        else:
+            strays.forget(self.settings.folder)
         self._finish()
         return self.progress
 
@@ -277,14 +283,14 @@ class _Run:
 
 
 def _refuse_foreign(made: Plan, settings: Settings) -> None:
-    """Nothing that is not a run's own is replaced."""
+    """A first run replaces nothing: it is refused before it starts, and not a row at a time."""
     folder = Path(settings.folder)
     if not folder.is_dir():
         return
-    wanted = (want.name for item in made.items for want in item.wants) if settings.form == "files" else ()
+    wanted = made.names(settings.writing) if settings.form == "files" else ()
     for name in (*gather.names_of(settings), METADATA, ERRORS, RUN, *wanted):
         if os.path.lexists(f"{settings.folder}/{name}"):
-            raise OutputError(f"{shown(folder / name)} exists", hint="--force to replace it, or another -o")
+            raise worker.exists(folder / name)
 
 
 def _summary(made: Plan, progress: Progress, gone: int, seconds: float) -> Summary:

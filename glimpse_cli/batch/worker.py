@@ -4,7 +4,7 @@ Nothing here is shared with another picture but the wait for the disk, and doing
 and `finish` are apart so that a GPU in the parent can compute between them.
 """
 
-import json
+import os
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -17,10 +17,11 @@ from numpy.typing import NDArray
 
 from glimpse_cli import items
 from glimpse_cli.banks import Floats
+from glimpse_cli.batch import strays
 from glimpse_cli.batch.journal import line_of
-from glimpse_cli.batch.known import Errand, Ways, record_of, stamp_of, wants_of, warned_in
-from glimpse_cli.batch.landing import Waiting, drop, land, write
-from glimpse_cli.batch.own import hash_of, is_within
+from glimpse_cli.batch.known import Errand, Ways, listed, record_of, stamp_of, wants_of, warned_in
+from glimpse_cli.batch.landing import Waiting, cannot, drop, land, write
+from glimpse_cli.batch.own import hash_of, is_intact, is_within
 from glimpse_cli.batch.plan import Failure, Item, Want, failure, mask_name
 from glimpse_cli.errors import GlimpseError, OutputError, PictureError, Reason
 from glimpse_cli.files import make_folder, read_bytes, shown
@@ -147,11 +148,16 @@ def finish(begun: Begun, glimpses: Iterable[Floats | GlimpseError], ways: Ways) 
     """Encode and write the glimpses of a picture."""
     parts: list[Part] = []
     wrong: list[Failure] = []
+    ours = listed(begun.errand)
     for want, sight, glimpse in zip(begun.errand.item.wants, begun.loaded.sights, glimpses, strict=True):
         try:
             if isinstance(sight, GlimpseError) or isinstance(glimpse, GlimpseError):
                 raise sight if isinstance(sight, GlimpseError) else glimpse  # type: ignore[misc]
-            parts.append(_part(want, begun, (sight, glimpse), ways))
+            outputs = _outputs(want, begun.loaded, (sight, glimpse), ways)
+            if not ways.replace:
+                _refuse_foreign(outputs, ours, ways)
+            row = _row(want, begun, (sight, glimpse), ways)
+            parts.append(_part(want, row, outputs, ways))
         except (GlimpseError, MemoryError) as error:
             wrong.append(_failure(begun, want, error))
     return Finished(begun, tuple(parts), tuple(wrong))
@@ -165,8 +171,27 @@ def _failure(begun: Begun, want: Want, error: GlimpseError | MemoryError) -> Fai
 def _landed(pictures: Sequence[Outcome | Finished], ways: Ways) -> list[Outcome]:
     """Give the files of several pictures their names, with one wait for the disk."""
     finished = [one for one in pictures if isinstance(one, Finished)]
-    lost = land([waiting for one in finished for part in one.parts for waiting in part.waiting])
+    lost = _named(finished, ways)
     return [one if isinstance(one, Outcome) else _outcome(one, lost, ways) for one in pictures]
+
+
+def _named(finished: Sequence[Finished], ways: Ways) -> Mapping[Path, OutputError]:
+    """Note which files are new, and give all of them their names; returns what kept those that failed from it."""
+    waiting = [waiting for one in finished for part in one.parts for waiting in part.waiting]
+    try:
+        if ways.form == "files":  # parts lie where nobody else writes, and go when they are put together
+            strays.note(ways.folder, map(_new, finished))
+    except OSError as error:
+        drop(waiting)
+        return {one.path: cannot(one.path, error) for one in waiting}
+    return land(waiting)
+
+
+def _new(finished: Finished) -> tuple[str, dict[str, str]]:
+    """The files of a picture that no earlier run wrote."""
+    ours = listed(finished.begun.errand)
+    files = {name: found for part in finished.parts for name, found in part.files.items() if name not in ours}
+    return finished.begun.errand.item.image, files
 
 
 def _outcome(finished: Finished, lost: Mapping[Path, OutputError], ways: Ways) -> Outcome:
@@ -177,6 +202,7 @@ def _outcome(finished: Finished, lost: Mapping[Path, OutputError], ways: Ways) -
         if error is None:
             good.append(part)
         else:
+            _take_away(waiting.path for waiting in part.waiting if waiting.path not in lost)
             wrong.append(_failure(begun, part.want, error))
     files = {name: found for part in good for name, found in part.files.items()}
     record = {
@@ -203,14 +229,32 @@ def _too_much(item: Item) -> PictureError:
     return PictureError(f"{shown(item.image)} is too large", Reason.TOO_LARGE, why="out of memory")
 
 
-def _part(want: Want, begun: Begun, seen: tuple[Sight, Floats], ways: Ways) -> Part:
-    """A glimpse, and its mask, under temporary names where they belong."""
-    loaded, (sight, glimpse) = begun.loaded, seen
+def _outputs(want: Want, loaded: Loaded, seen: tuple[Sight, Floats], ways: Ways) -> dict[str, bytes]:
+    """A glimpse, and its mask, by their names."""
+    sight, glimpse = seen
     data = raw(glimpse, ways.writing) if ways.form == "stack" else items.encode(loaded, glimpse, ways.writing)
     outputs = {want.name: data}
     mask = mask_name(want.name, ways.writing)
     if mask and ways.writing.mask:
         outputs[mask] = items.encode_mask(loaded, sight, ways.writing.mask)
+    return outputs
+
+
+def _refuse_foreign(outputs: Mapping[str, bytes], ours: Collection[str], ways: Ways) -> None:
+    """Nothing is replaced that no run wrote; but where it is the same, byte for byte, nothing is lost."""
+    for name, content in outputs.items():
+        path = Path(ways.folder, name)
+        if name not in ours and os.path.lexists(path) and not is_intact(path, hash_of(content)):
+            raise exists(path)
+
+
+def exists(path: Path) -> OutputError:
+    """A file that is not a run's is where one of its own is to be."""
+    return OutputError(f"{shown(path)} exists", hint="--force to replace it, or another -o")
+
+
+def _part(want: Want, row: dict[str, Any], outputs: Mapping[str, bytes], ways: Ways) -> Part:
+    """A glimpse, and its mask, under temporary names where they belong."""
     _make_folder(ways.folder, want.name.rpartition("/")[0])
     waiting: list[Waiting] = []
     try:
@@ -220,7 +264,7 @@ def _part(want: Want, begun: Begun, seen: tuple[Sight, Floats], ways: Ways) -> P
         drop(waiting)
         raise
     hashes = {name: hash_of(content) for name, content in outputs.items()}
-    return Part(want, _row(want, begun, seen, ways), hashes, tuple(waiting))
+    return Part(want, row, hashes, tuple(waiting))
 
 
 def raw(glimpse: Floats, writing: Writing) -> bytes:
@@ -267,10 +311,15 @@ def _row(want: Want, begun: Begun, seen: tuple[Sight, Floats], ways: Ways) -> di
 
 
 def _clear(errand: Errand, ways: Ways, written: Collection[str] = ()) -> None:
-    """Take away what an earlier run wrote for a picture that is now another, or none."""
-    before = json.loads(errand.line).get("files", ()) if errand.line else ()
-    wanted = [name for want in errand.item.wants for name in (want.name, mask_name(want.name, ways.writing)) if name]
-    for name in {*before, *wanted}.difference(written):
-        if is_within(ways.folder, name):
-            with suppress(OSError, ValueError):
-                Path(ways.folder, name).unlink()
+    """Take away what an earlier run wrote for a picture that is now another, or none.
+
+    Only what the journal lists is a run's: under a wanted name may be a file of somebody else.
+    """
+    before = listed(errand).difference(written)
+    _take_away(Path(ways.folder, name) for name in before if is_within(ways.folder, name))
+
+
+def _take_away(paths: Iterable[Path]) -> None:
+    for path in paths:
+        with suppress(OSError, ValueError):
+            path.unlink()

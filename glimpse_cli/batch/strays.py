@@ -1,0 +1,74 @@
+"""Files that a killed run left under their names before the journal could say so.
+
+A worker gives files their names, and only then does the journal get its line: a kill between the two leaves a glimpse
+that is the run's and that no line lists. So before a file gets a name that is new, the name and the content's hash are
+noted. A file that has the content which was noted, and is not in its picture's line, is a stray: it is taken away, and
+made again if it is still wanted. A file with any other content may be a user's, and stays.
+"""
+
+import errno
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from glimpse_cli.batch.journal import Journal, files_in, line_of, parsed
+from glimpse_cli.batch.own import OWN, is_intact, is_within
+from glimpse_cli.batch.plan import Item
+
+_NOTES = f"{OWN}/landing.jsonl"
+_APPEND = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_CLOEXEC", 0)
+
+
+def note(folder: str, some: Iterable[tuple[str, Mapping[str, str]]]) -> None:
+    """Say which files are about to get their names.
+
+    The notes are not flushed to the disk: they are for a killed process. Where a whole system goes down they may be
+    lost, and a stray then is known by its content once it is made again.
+
+    Args:
+        folder: the run's.
+        some: (picture, hash by name); all that are new to the journal.
+
+    Raises:
+        OSError: the disk is full, or the like.
+    """
+    lines = b"".join(line_of({"image": image, "files": files}) for image, files in some if files)
+    if not lines:
+        return
+    path = Path(folder, _NOTES)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(path, _APPEND, 0o666)
+    try:
+        # one write, for workers write at the same time; what an earlier one could not end is a line of its own
+        if os.write(descriptor, b"\n" + lines) <= len(lines):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    finally:
+        os.close(descriptor)
+
+
+def remove(folder: str, journal: Journal, items: Sequence[Item]) -> None:
+    """Take strays away, and forget the notes; of pictures that are no longer wanted nothing is touched."""
+    places = {item.image: n for n, item in enumerate(items)}
+    for image, files in _noted(folder):
+        if image not in places:
+            continue
+        listed = files_in(journal.line(places[image]))
+        for name, found in files.items():
+            if name not in listed and is_within(folder, name) and is_intact(Path(folder, name), found):
+                with suppress(OSError):
+                    Path(folder, name).unlink()
+    forget(folder)
+
+
+def forget(folder: str) -> None:
+    """Every file that was noted is in the journal."""
+    with suppress(OSError):
+        Path(folder, _NOTES).unlink()
+
+
+def _noted(folder: str) -> Iterator[tuple[str, dict[str, str]]]:
+    with suppress(FileNotFoundError), Path(folder, _NOTES).open("rb") as lines:
+        for record in map(parsed, lines):
+            if "image" in record:
+                yield record["image"], record["files"]
