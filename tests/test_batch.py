@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from glimpse_cli import batch, glimpse, tables
-from glimpse_cli.batch import runner
+from glimpse_cli import batch, draw, glimpse, tables
+from glimpse_cli.batch import runner, sheet
 from glimpse_cli.batch.journal import Journal
 from glimpse_cli.batch.own import METADATA
 from glimpse_cli.batch.plan import plan as planned
@@ -440,6 +440,88 @@ def test_stop_ends_at_the_first_failure_and_the_same_command_goes_on(photos, tmp
     assert batch.run(settings(photos, out)).exit_code == 0
     assert batch.run(settings(photos, tmp_path / "other")).done == 5
     assert tree(out) == tree(tmp_path / "other")
+
+
+# The contact sheet
+
+
+def with_sheet(photos, out, path, **changes):
+    return settings(photos, out, contact_sheet=str(path), **changes)
+
+
+@pytest.mark.parametrize(
+    "name", ["a.png", "A.png", "sub", "a.png/sheet.png", "a.mask.png", "metadata.jsonl", ".glimpse/sheet.png"]
+)
+def test_a_contact_sheet_under_a_name_that_the_run_needs_is_refused_before_it_starts(name, photos, tmp_path):
+    wanted = with_sheet(photos, tmp_path / "out", tmp_path / "out" / name, writing=Writing("png", mask="png"))
+    with pytest.raises(UsageError, match="a name that the run needs"):
+        batch.run(wanted)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_a_contact_sheet_replaces_no_file_of_somebody_else(begun, photos, tmp_path):
+    path = tmp_path / "precious.png"
+    if begun:
+        batch.run(settings(photos, tmp_path / "out"))
+    path.write_text("mine")
+    with pytest.raises(OutputError, match=r"precious\.png exists") as caught:
+        batch.run(with_sheet(photos, tmp_path / "out", path))
+    assert caught.value.hint == "--force to replace it, or another --contact-sheet"
+    assert path.read_text() == "mine"
+    batch.run(with_sheet(photos, tmp_path / "out", path, force=True))
+    assert path.read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_contact_sheet_of_an_earlier_run_is_replaced_and_is_no_input_among_the_pictures(photos, tmp_path):
+    path = photos / "sheets" / "sheet.png"
+    wanted = with_sheet(photos, tmp_path / "out", path)
+    assert batch.run(wanted).done == 4
+    before = path.read_bytes()
+    picture(photos / "e.png", 5)
+    summary = batch.run(wanted)
+    assert (summary.done, summary.skipped, summary.passed_over) == (1, 4, {"contact sheets": 1})
+    assert path.read_bytes() != before
+    assert batch.run(settings(photos, tmp_path / "out")).rows == 5
+    path.write_bytes(before + b"a hand was here")
+    with pytest.raises(UsageError, match="is also an input"):
+        batch.run(wanted)
+
+
+def test_a_contact_sheet_that_cannot_be_made_is_told_before_the_work_and_costs_nothing_after_it(
+    photos, tmp_path, monkeypatch
+):
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match="cannot make the folder"):
+        batch.run(with_sheet(photos, tmp_path / "out", tmp_path / "file" / "sheet.png"))
+    assert not list((tmp_path / "out").glob("*.png"))
+
+    def full(*_):
+        raise OutputError("the disk is full")
+
+    monkeypatch.setattr(sheet, "make", full)
+    with pytest.raises(OutputError, match="the disk is full"):
+        batch.run(with_sheet(photos, tmp_path / "out", tmp_path / "sheet.png"))
+    assert json.loads((tmp_path / "out" / "run.json").read_text())["done"] == 4
+
+
+@pytest.mark.parametrize("size", [(5, 7), (160, 100), (161, 90), (37, 4000)])
+def test_a_contact_sheet_looks_the_same_however_early_its_glimpses_are_reduced(size, tmp_path):
+    glimpses = [np.random.default_rng(n).integers(0, 256, (*size, 1 + n), np.uint8) for n in range(4)]
+    names = [f"{n}.png" for n in range(4)]
+    (tmp_path / ".glimpse").mkdir()
+    sheet.make(str(tmp_path / "sheet.png"), str(tmp_path), zip(names, glimpses, strict=True))
+    with Image.open(tmp_path / "sheet.png") as found:
+        np.testing.assert_array_equal(np.asarray(found), draw.contact_sheet(glimpses, names))
+
+
+def test_a_contact_sheet_holds_one_large_glimpse_at_a_time(tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(sheet.draw, "contact_sheet", lambda pictures, *_, **__: seen.extend(pictures) or pictures[0])
+    (tmp_path / ".glimpse").mkdir()
+    large = (("a", np.zeros((900, 1200, 3), np.uint8)) for _ in range(3))
+    sheet.make(str(tmp_path / "s.png"), str(tmp_path), large)
+    assert [one.shape for one in seen] == [(120, 160, 3)] * 3
 
 
 # Taking up again

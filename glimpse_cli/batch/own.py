@@ -8,8 +8,8 @@ import sys
 from hashlib import blake2b
 from pathlib import Path
 
-from glimpse_cli.errors import InputError
-from glimpse_cli.files import read_bytes
+from glimpse_cli.errors import InputError, OutputError
+from glimpse_cli.files import read_bytes, shown
 
 # Beside the glimpses; and the folder, hidden, in which a run keeps what it needs to be taken up again.
 METADATA, ERRORS, RUN, OWN = "metadata.jsonl", "errors.jsonl", "run.json", ".glimpse"
@@ -36,6 +36,11 @@ def is_intact(path: Path, found: str) -> bool:
         return not path.is_symlink() and hash_of(read_bytes(path, sys.maxsize)) == found
     except InputError:
         return False
+
+
+def exists(path: Path, instead: str = "-o") -> OutputError:
+    """A file that is not a run's own is where one of it is to be; ``instead`` is the option that says another place."""
+    return OutputError(f"{shown(path)} exists", hint=f"--force to replace it, or another {instead}")
 
 
 def hash_of(data: bytes) -> str:

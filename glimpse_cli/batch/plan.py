@@ -7,9 +7,11 @@ import os
 import posixpath
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+from glimpse_cli.batch import sheet
 from glimpse_cli.batch.own import ERRORS, METADATA, OWN, RUN
 from glimpse_cli.errors import GlimpseError, InputError, OutputError, UsageError
 from glimpse_cli.files import shown
@@ -29,6 +31,8 @@ SUFFIXES = frozenset(
         *("heic", "heif", "jp2", "j2k", "jxl"),
     )
 )
+
+_OTHER_SHEET = "another --contact-sheet"
 
 Form = Literal["files", "stack", "shards"]
 
@@ -235,6 +239,7 @@ def _walk(source: str, folder: str, made: Plan) -> Iterator[str]:
     top, own = os.path.realpath(source), os.path.realpath(folder)
     if top == own:
         raise UsageError(f"{shown(source)} is the folder that is read and the one that is written", hint="another -o")
+    sheets = sheet.known(folder)
     ahead = [""]
     while ahead:
         below = ahead.pop()
@@ -250,7 +255,9 @@ def _walk(source: str, folder: str, made: Plan) -> Iterator[str]:
         ahead += [
             f"{below}{name}{os.sep}" for name, is_folder, entry in found if is_folder and _is_open(entry, own, made)
         ]
-        yield from (below + name for name, is_folder, _ in reversed(found) if not is_folder and _is_picture(name, made))
+        for name, is_folder, entry in reversed(found):
+            if not is_folder and _is_picture(name, made) and not (sheets and _is_sheet(entry, sheets, made)):
+                yield below + name
 
 
 def _is_open(entry: "os.DirEntry[str]", own: str, made: Plan) -> bool:
@@ -270,6 +277,14 @@ def _is_picture(name: str, made: Plan) -> bool:
         return _passed_over(made, "hidden")
     if os.path.splitext(name)[1].lower() not in SUFFIXES:  # noqa: PTH122 - strings
         return _passed_over(made, "not images")
+    return True
+
+
+def _is_sheet(entry: "os.DirEntry[str]", sheets: sheet.Sheets, made: Plan) -> bool:
+    """Whether a file is a contact sheet that an earlier run left among the pictures."""
+    if not sheet.is_known(entry.path, sheets):
+        return False
+    _passed_over(made, "contact sheets")
     return True
 
 
@@ -380,6 +395,21 @@ def _refuse_collisions(items: Iterable[Item], settings: Settings) -> None:
     for folder, item in folders.items():
         if folder in taken:
             _refuse_pair(folder, taken[folder], item)
+    if settings.contact_sheet:
+        _refuse_sheet(settings.contact_sheet, settings, taken.keys(), folders.keys())
+
+
+def _refuse_sheet(path: str, settings: Settings, taken: AbstractSet[str], folders: AbstractSet[str]) -> None:
+    """A contact sheet that lies in the folder is one of its files."""
+    folder, place = os.path.realpath(settings.folder), sheet.place_of(path)
+    if not _inside(place, folder):
+        return
+    name = _folded(_slashed(os.path.relpath(place, folder)))
+    ways = [name]
+    while ways[-1]:
+        ways.append(posixpath.dirname(ways[-1]))
+    if name in folders or not taken.isdisjoint(ways):
+        raise UsageError(f"the contact sheet {shown(path)} has a name that the run needs", hint=_OTHER_SHEET)
 
 
 def _folded(name: str) -> str:
@@ -414,9 +444,9 @@ def _refuse_other_sizes(items: Iterable[Item]) -> None:
 def _refuse_inputs(items: Sequence[Item], settings: Settings) -> None:
     """An output that is also an input: possible only where a source lies in the folder."""
     folder = os.path.realpath(settings.folder)
-    sheet = settings.contact_sheet and os.path.realpath(settings.contact_sheet)
-    if sheet and any(os.path.realpath(item.path) == sheet for item in items):
-        raise UsageError(f"the contact sheet {shown(sheet)} is also an input", hint="another --contact-sheet")
+    drawn = settings.contact_sheet and os.path.realpath(settings.contact_sheet)
+    if drawn and any(os.path.realpath(item.path) == drawn for item in items):
+        raise UsageError(f"the contact sheet {shown(drawn)} is also an input", hint=_OTHER_SHEET)
     roots = {root: os.path.realpath(root) for root in {item.root for item in items}}
     if not any(_inside(root, folder) or _inside(folder, root) for root in roots.values()):
         return

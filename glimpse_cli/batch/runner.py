@@ -14,22 +14,20 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from glimpse_cli import __version__, draw, images
+from glimpse_cli import __version__
 from glimpse_cli.banks import Floats
-from glimpse_cli.batch import gather, strays, worker
+from glimpse_cli.batch import gather, sheet, strays, worker
 from glimpse_cli.batch.journal import Journal, locked
 from glimpse_cli.batch.known import Errand, Ways
 from glimpse_cli.batch.landing import remove_temporaries
 from glimpse_cli.batch.manifest import Placed, done, metadata, write_run, write_tables
-from glimpse_cli.batch.own import ERRORS, JOURNAL, METADATA, RUN
+from glimpse_cli.batch.own import ERRORS, JOURNAL, METADATA, RUN, exists
 from glimpse_cli.batch.plan import Failure, Plan, Settings, plan
 from glimpse_cli.batch.pool import Pool, TaskError
 from glimpse_cli.batch.worker import Begun, Outcome
 from glimpse_cli.devices import Device, resolve
 from glimpse_cli.errors import GlimpseError
-from glimpse_cli.files import shown, write_whole
-
-SHEET = 60  # glimpses on a contact sheet
+from glimpse_cli.files import make_folder, shown
 
 
 @dataclass(frozen=True)
@@ -122,19 +120,24 @@ def run(settings: Settings, watch: Watch | None = None) -> Summary:
         if begun:  # another run is told of at once; a folder is made only for a plan that can end well
             held.enter_context(locked(settings.folder))
         made = plan(settings)
+        if settings.contact_sheet:
+            sheet.refuse_foreign(settings.contact_sheet, settings.folder, force=settings.force)
         if not begun:
             if not settings.force:
                 _refuse_foreign(made, settings)
             held.enter_context(locked(settings.folder))
+        if settings.contact_sheet:
+            make_folder(Path(settings.contact_sheet).parent)  # if it cannot be made, better now than in the end
         remove_temporaries(settings.folder)
         journal = Journal(settings.folder, fingerprint(settings), made.items, force=settings.force)
         try:
             strays.remove(settings.folder, journal, made.items)
-            progress = _Run(settings, made, journal, device, watch or _nobody).go()
+            work = _Run(settings, made, journal, device, watch or _nobody)
+            summary = _summary(made, work.go(), journal.others, time.monotonic() - began)
+            write_run(Path(settings.folder), _document(settings, summary))
+            work.draw_sheet()  # last: it may lie on another disk, and all else is there if it cannot be written
         finally:
             journal.close()
-        summary = _summary(made, progress, journal.others, time.monotonic() - began)
-        write_run(Path(settings.folder), _document(settings, summary))
     return summary
 
 
@@ -168,6 +171,7 @@ class _Run:
         self.settings, self.plan, self.journal, self.device, self.watch = settings, made, journal, device, watch
         parts = str(gather.parts_of(settings))
         self.ways = Ways(parts, settings.reading, settings.writing, settings.form, settings.force)
+        self.wanted = sum(len(item.wants) for item in made.items)
         self.progress = Progress(made.rows, failed=len(made.failures))
         self.sealed = settings.form != "files" and gather.is_intact(settings, journal.sealed)
         self.changed = self.died = False
@@ -248,9 +252,9 @@ class _Run:
     def _finish(self) -> None:
         """Write what stands beside the glimpses, and put together what is to be one."""
         settings, folder = self.settings, Path(self.settings.folder)
-        if settings.form != "files" and self.progress.left:
-            return  # it was to stop: the parts wait for the rest
-        wanted = sum(len(item.wants) for item in self.plan.items)
+        if self._waits:
+            return
+        wanted = self.wanted
         placed = gather.placed(settings, wanted)
         if settings.form == "files" or self._is_as_sealed(placed):
             write_tables(self.plan, self.journal, folder, placed)
@@ -260,8 +264,6 @@ class _Run:
             self.journal.seal(gather.seal(settings, self._done, wanted))
         if settings.form != "files":
             shutil.rmtree(self.ways.folder, ignore_errors=True)
-        if settings.contact_sheet:
-            self._draw_sheet(settings.contact_sheet, wanted)
 
     def _is_as_sealed(self, placed: Placed) -> bool:
         if not self.sealed or self.changed:
@@ -274,12 +276,17 @@ class _Run:
     def _done(self) -> Iterator[tuple[int, dict[str, Any]]]:
         return done(self.plan, self.journal)
 
-    def _draw_sheet(self, path: str, wanted: int) -> None:
-        pairs = list(gather.first(self.settings, self._done(), wanted, SHEET))
-        if pairs:
-            names, pictures = zip(*pairs, strict=True)
-            sheet = draw.contact_sheet(pictures, [shown(name) for name in names])
-            write_whole(path, images.encode_picture(sheet, Path(path).suffix[1:].lower().replace("jpeg", "jpg")))
+    @property
+    def _waits(self) -> bool:
+        """It was to stop, and its parts wait for the rest before they are put together."""
+        return self.settings.form != "files" and bool(self.progress.left)
+
+    def draw_sheet(self) -> None:
+        """The contact sheet, if one is wanted."""
+        settings = self.settings
+        if settings.contact_sheet and not self._waits:
+            glimpses = gather.first(settings, self._done(), self.wanted, sheet.COUNT)
+            sheet.make(settings.contact_sheet, settings.folder, glimpses)
 
 
 def _refuse_foreign(made: Plan, settings: Settings) -> None:
@@ -290,7 +297,7 @@ def _refuse_foreign(made: Plan, settings: Settings) -> None:
     wanted = made.names(settings.writing) if settings.form == "files" else ()
     for name in (*gather.names_of(settings), METADATA, ERRORS, RUN, *wanted):
         if os.path.lexists(f"{settings.folder}/{name}"):
-            raise worker.exists(folder / name)
+            raise exists(folder / name)
 
 
 def _summary(made: Plan, progress: Progress, gone: int, seconds: float) -> Summary:

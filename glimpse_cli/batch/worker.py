@@ -21,7 +21,7 @@ from glimpse_cli.batch import strays
 from glimpse_cli.batch.journal import line_of
 from glimpse_cli.batch.known import Errand, Ways, listed, record_of, stamp_of, wants_of, warned_in
 from glimpse_cli.batch.landing import Waiting, cannot, drop, land, write
-from glimpse_cli.batch.own import hash_of, is_intact, is_within
+from glimpse_cli.batch.own import exists, hash_of, is_intact, is_within
 from glimpse_cli.batch.plan import Failure, Item, Want, failure, mask_name
 from glimpse_cli.errors import GlimpseError, OutputError, PictureError, Reason
 from glimpse_cli.files import make_folder, read_bytes, shown
@@ -246,11 +246,6 @@ def _refuse_foreign(outputs: Mapping[str, bytes], ours: Collection[str], ways: W
         path = Path(ways.folder, name)
         if name not in ours and os.path.lexists(path) and not is_intact(path, hash_of(content)):
             raise exists(path)
-
-
-def exists(path: Path) -> OutputError:
-    """A file that is not a run's is where one of its own is to be."""
-    return OutputError(f"{shown(path)} exists", hint="--force to replace it, or another -o")
 
 
 def _part(want: Want, row: dict[str, Any], outputs: Mapping[str, bytes], ways: Ways) -> Part:
