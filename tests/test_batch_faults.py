@@ -16,8 +16,10 @@ from pathlib import Path
 import pytest
 
 from glimpse_cli import batch, items
-from glimpse_cli.batch import pool, process, worker
+from glimpse_cli.batch import pool, process, runner, worker
+from glimpse_cli.devices import Device
 from glimpse_cli.errors import GlimpseError, OutputError
+from glimpse_cli.glimpse import contract
 from test_batch import command, lines, picture, settings, tree
 
 START = process.start
@@ -120,6 +122,43 @@ def test_a_worker_that_dies_with_its_files_in_place_leaves_none_of_a_failed_pict
     assert not (out / "0.png").exists()
     monkeypatch.undo()
     assert batch.run(settings(photos, out)).done == 1
+
+
+def unfinished_start(*arguments):
+    """A worker that dies when the files of one picture are written and have no names yet."""
+    START(*arguments)
+    land = worker.land
+
+    def never(some):
+        if any(waiting.path.name == "0.png" for waiting in some):
+            os._exit(7)
+        return land(some)
+
+    worker.land = never
+
+
+def test_what_a_writer_of_a_device_left_half_written_is_taken_away(photos, tmp_path, monkeypatch):
+    monkeypatch.setattr(pool.process, "start", unfinished_start)
+    monkeypatch.setattr(runner, "resolve", lambda _: Device("cuda:1", contract))
+    summary = batch.run(settings(photos, tmp_path / "out"))
+    assert (summary.done, summary.failed) == (11, 1)
+    assert not list((tmp_path / "out").rglob(".glimpse-*.tmp"))
+
+
+def narrow_start(*arguments):
+    """A worker that has too little memory to compute anything."""
+    START(*arguments)
+
+    def compute(*_):
+        raise MemoryError
+
+    items.compute = compute
+
+
+def test_a_glimpse_that_does_not_fit_into_memory_is_too_large_and_no_bug(photos, tmp_path, monkeypatch):
+    monkeypatch.setattr(pool.process, "start", narrow_start)
+    assert batch.run(settings(photos, tmp_path / "out")).failed == 12
+    assert {error["reason"] for error in lines(tmp_path / "out" / "errors.jsonl")} == {"too large"}
 
 
 def stillborn(*arguments):  # noqa: ARG001 - as process.start

@@ -6,16 +6,18 @@ import platform
 import shutil
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass, replace
 from hashlib import blake2b
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from numpy.typing import NDArray
+
 from glimpse_cli import __version__
-from glimpse_cli.banks import Floats
+from glimpse_cli.banks import Bank, Floats
 from glimpse_cli.batch import gather, sheet, strays, worker
 from glimpse_cli.batch.journal import Journal, locked
 from glimpse_cli.batch.known import Errand, Ways
@@ -26,7 +28,7 @@ from glimpse_cli.batch.plan import Failure, Plan, Settings, plan
 from glimpse_cli.batch.pool import Pool, TaskError
 from glimpse_cli.batch.worker import Begun, Outcome
 from glimpse_cli.devices import Device, resolve
-from glimpse_cli.errors import GlimpseError
+from glimpse_cli.errors import DeviceError, GlimpseError
 from glimpse_cli.files import make_folder, shown
 
 
@@ -148,11 +150,13 @@ def _nobody(progress: Progress, news: News) -> None:
 def fingerprint(settings: Settings) -> dict[str, Any]:
     """What the bytes of the outputs follow from, besides inputs and rows: a folder holds one such run."""
     how = settings.look or settings.defaults
+    reading = asdict(settings.reading)
+    del reading["max_pixels"]  # a limit, as the timeout is: with another one a success has the same bytes
     document = {
         "sources": [os.path.realpath(source) for source in settings.sources],
         "table": None if settings.rows is None else os.path.realpath(settings.base),
         **(asdict(how) if how else {}),
-        **asdict(settings.reading),
+        **reading,
         **asdict(settings.writing),
         "form": settings.form,
         "shards": settings.shards,
@@ -198,37 +202,49 @@ class _Run:
         jobs = min(settings.jobs, len(self.plan.items))
         with Pool(jobs, settings.timeout, pixels) as pool:
             through = self._on_cpu if self.device.name == "cpu" else self._on_device
-            for outcome in through(pool):
-                self._note(outcome)
-                if settings.stop and outcome.failures:
-                    break
-            self.died = pool.died
+            with closing(through(pool)) as outcomes:
+                for outcome in outcomes:
+                    self._note(outcome)
+                    if settings.stop and outcome.failures:
+                        break
+            self.died = self.died or pool.died
 
     def _errands(self) -> Iterator[Errand]:
         for n, item in enumerate(self.plan.items):
             yield Errand(n, item, self.journal.line(n), self.sealed and self.journal.is_sealed(n))
 
-    def _on_cpu(self, pool: Pool) -> Iterator[Outcome]:
+    def _on_cpu(self, pool: Pool) -> Generator[Outcome]:
         for errand, result in pool.map(worker.do, self._errands(), self.ways):
             yield self._blamed(errand, result) if isinstance(result, TaskError) else result
 
-    def _on_device(self, pool: Pool) -> Iterator[Outcome]:
+    def _on_device(self, pool: Pool) -> Generator[Outcome]:
         """Workers read and cut windows, the device computes them here, other workers encode and write."""
         over: deque[Outcome] = deque()  # pictures that come to their end before they are written
         with Pool(pool.jobs, pool.timeout, pool.pixels) as writers:
-            for (begun, _), result in writers.map(worker.finish_all, self._computed(pool, over), self.ways):
-                while over:
-                    yield over.popleft()
-                yield self._blamed(begun.errand, result) if isinstance(result, TaskError) else result
+            try:
+                for (begun, _), result in writers.map(worker.finish_all, self._computed(pool, over), self.ways):
+                    while over:
+                        yield over.popleft()
+                    yield self._blamed(begun.errand, result) if isinstance(result, TaskError) else result
+            finally:
+                self.died = writers.died
         yield from over
 
     def _computed(self, pool: Pool, over: deque[Outcome]) -> Iterator[tuple[Begun, list[Floats | GlimpseError]]]:
         for errand, begun in pool.map(worker.begin_all, self._errands(), self.ways):
             if isinstance(begun, Begun):
-                glimpses = list(worker.computed(begun.loaded, self.device.contract))
+                glimpses = list(worker.computed(begun, self._contract))
                 yield worker.without_windows(begun), glimpses
             else:
                 over.append(self._blamed(errand, begun) if isinstance(begun, TaskError) else begun)
+
+    def _contract(self, window: NDArray[Any], by: Bank, bx: Bank) -> Floats:
+        """The device's, whose troubles, such as memory that is full, are those of one picture."""
+        try:
+            return self.device.contract(window, by, bx)
+        except RuntimeError as error:
+            why = str(error).partition("\n")[0]
+            raise DeviceError(f"{self.device.name} failed", why=why, hint="--device cpu") from error
 
     def _blamed(self, errand: Errand, error: TaskError) -> Outcome:
         return worker.failed(errand, error.at(shown(errand.item.image)), self.ways)
@@ -317,6 +333,8 @@ def _summary(made: Plan, progress: Progress, gone: int, seconds: float) -> Summa
 def _document(settings: Settings, summary: Summary) -> dict[str, Any]:
     return {
         "settings": fingerprint(settings),
+        "max_pixels": settings.reading.max_pixels,
+        "timeout": settings.timeout,
         "jobs": settings.jobs,
         "versions": {
             "glimpse": __version__,

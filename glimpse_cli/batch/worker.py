@@ -28,6 +28,9 @@ from glimpse_cli.files import make_folder, read_bytes, shown
 from glimpse_cli.glimpse import contract
 from glimpse_cli.items import Loaded, Sight, Writing
 
+MOST_TRAVEL = 2**32  # bytes that the glimpses of one picture may take on their way from a device
+_BYTES_A_SAMPLE = 16  # float32, of colour and alpha
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
@@ -85,25 +88,52 @@ def do(errands: Sequence[Errand], ways: Ways) -> list[Outcome]:
 
 def _do(errand: Errand, ways: Ways) -> Outcome | Finished:
     begun = begin(errand, ways)
-    return begun if isinstance(begun, Outcome) else finish(begun, computed(begun.loaded), ways)
+    return begun if isinstance(begun, Outcome) else finish(begun, computed(begun), ways)
 
 
-def computed(loaded: Loaded, run: items.Contract = contract) -> Iterator[Floats | GlimpseError]:
-    """The glimpses of a picture, one at a time: there may be thousands."""
-    for sight in loaded.sights:
-        yield sight if isinstance(sight, GlimpseError) else items.compute(loaded, sight, run)
+def computed(begun: Begun, run: items.Contract = contract) -> Iterator[Floats | GlimpseError]:
+    """The glimpses of a picture, one at a time: there may be thousands; what goes wrong is an error in its place."""
+    for sight in begun.loaded.sights:
+        yield sight if isinstance(sight, GlimpseError) else _computed(begun, sight, run)
+
+
+def _computed(begun: Begun, sight: Sight, run: items.Contract) -> Floats | GlimpseError:
+    try:
+        return items.compute(begun.loaded, sight, run)
+    except GlimpseError as error:
+        return error
+    except MemoryError:
+        return _too_much(begun.errand.item)
 
 
 def begin_all(errands: Sequence[Errand], ways: Ways) -> list[Outcome | Begun]:
     """Pictures with the windows their looks need, cut out to travel."""
-    return [_travelling(begin(errand, ways)) for errand in errands]
+    return [_travelling(begin(errand, ways), ways) for errand in errands]
 
 
-def _travelling(begun: Outcome | Begun) -> Outcome | Begun:
+def _travelling(begun: Outcome | Begun, ways: Ways) -> Outcome | Begun:
     if isinstance(begun, Outcome):
         return begun
-    sights = tuple(sight.keep() if isinstance(sight, Sight) else sight for sight in begun.loaded.sights)
+    try:
+        _refuse_crowd(begun)
+        sights = tuple(sight.keep() if isinstance(sight, Sight) else sight for sight in begun.loaded.sights)
+    except GlimpseError as error:
+        return failed(begun.errand, error, ways)
+    except MemoryError:
+        return failed(begun.errand, _too_much(begun.errand.item), ways)
     return replace(begun, loaded=replace(begun.loaded, sights=sights))
+
+
+def _refuse_crowd(begun: Begun) -> None:
+    """The glimpses of a picture travel together, and the parent holds them: they must not fill its memory."""
+    samples = sum(h * w for h, w in (want.look.size for want in begun.errand.item.wants))
+    if samples * _BYTES_A_SAMPLE > MOST_TRAVEL:
+        raise PictureError(
+            f"{shown(begun.errand.item.image)} has too many glimpses for a device",
+            Reason.TOO_LARGE,
+            why=f"together they may take {samples * _BYTES_A_SAMPLE / 2**30:.3g} GiB",
+            hint="--device cpu, which holds one at a time",
+        )
 
 
 def without_windows(begun: Begun) -> Begun:
