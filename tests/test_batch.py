@@ -13,8 +13,9 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from glimpse_cli import batch, draw, glimpse, tables
-from glimpse_cli.batch import runner, sheet
+from glimpse_cli.batch import landing, runner, sheet, worker
 from glimpse_cli.batch.journal import Journal
+from glimpse_cli.batch.known import Errand, Ways
 from glimpse_cli.batch.own import METADATA
 from glimpse_cli.batch.plan import plan as planned
 from glimpse_cli.batch.pool import Pool
@@ -23,7 +24,7 @@ from glimpse_cli.combs import Box
 from glimpse_cli.devices import Device
 from glimpse_cli.errors import InputError, OutputError, UsageError
 from glimpse_cli.glimpse import Spec, extract
-from glimpse_cli.items import Writing
+from glimpse_cli.items import Reading, Writing
 from glimpse_cli.places import BoxPlace, Look
 from glimpse_cli.tables import Defaults
 
@@ -128,6 +129,19 @@ def test_a_file_and_a_folder_of_one_name_collide(photos, tmp_path):
         planned(settings(photos, tmp_path / "out"))
     with pytest.raises(UsageError, match="which the run needs"):
         planned(of_table(photos, tmp_path / "out", "image,x0,y0,x1,y1\n.glimpse/a.png,1,2,3,4\n"))
+
+
+def test_an_output_that_is_an_input_but_for_its_case_is_refused(photos):
+    picture(photos / "sub" / "sub" / "C.png")
+    with pytest.raises(UsageError, match=r"the output sub/C\.png is also an input"):
+        planned(settings(photos / "sub", photos))
+
+
+def test_more_shards_than_rows_are_refused(photos, tmp_path):
+    with pytest.raises(UsageError, match="--shards 999999999999 is more than there are rows") as caught:
+        batch.run(settings(photos, tmp_path / "out", form="shards", shards=999_999_999_999))
+    assert caught.value.hint == "--shards 4 or fewer"
+    assert batch.run(settings(photos, tmp_path / "out", form="shards", shards=4)).done == 4
 
 
 def test_a_name_no_disk_would_take_is_one_failed_picture(photos, tmp_path):
@@ -653,6 +667,68 @@ def test_other_settings_are_refused_until_force_starts_anew(photos, tmp_path):
     assert tree(out) == tree(tmp_path / "fresh")
 
 
+@pytest.mark.parametrize("first", [b"garbage", b"[1]", b"\xff", b'{"settings": 7}', b"{}", b"[" * 10_000])
+def test_a_journal_whose_first_line_is_damaged_is_refused_until_force_starts_anew(first, photos, tmp_path):
+    out = tmp_path / "out"
+    batch.run(settings(photos, out))
+    journal = out / ".glimpse" / "journal.jsonl"
+    journal.write_bytes(first + b"\n" + journal.read_bytes().partition(b"\n")[2])
+    with pytest.raises(UsageError, match=r"journal\.jsonl is damaged") as caught:
+        batch.run(settings(photos, out))
+    assert caught.value.hint.startswith("--force")
+    assert batch.run(settings(photos, out, force=True)).done == 4
+
+
+def test_a_setting_that_is_no_longer_known_is_named(photos, tmp_path):
+    out = tmp_path / "out"
+    batch.run(settings(photos, out))
+    journal = out / ".glimpse" / "journal.jsonl"
+    journal.write_bytes(journal.read_bytes().replace(b'{"settings":{', b'{"settings":{"colour":"blue",', 1))
+    with pytest.raises(UsageError, match='colour was "blue", which this version does not know'):
+        batch.run(settings(photos, out))
+
+
+def test_a_picture_over_a_limit_is_done_by_the_same_command_with_a_higher_one(photos, tmp_path):
+    out = tmp_path / "out"
+    Image.new("RGB", (40, 40)).save(photos / "large.png")
+    low = settings(photos, out, reading=Reading(max_pixels=1000))
+    assert batch.run(low).failed == 1
+    assert json.loads((out / "run.json").read_text())["max_pixels"] == 1000
+    summary = batch.run(replace(low, reading=Reading(max_pixels=2000)))
+    assert (summary.done, summary.skipped, summary.failed) == (1, 4, 0)
+
+
+def test_a_picture_that_failed_and_went_is_not_told_as_one_whose_glimpses_stay(photos, tmp_path):
+    out = tmp_path / "out"
+    batch.run(settings(photos, out))
+    (photos / "a.png").write_text("words")
+    (photos / "bad.png").write_text("words")
+    assert batch.run(settings(photos, out)).failed == 2
+    for name in ("a.png", "bad.png", "b.png"):
+        (photos / name).unlink()
+    assert batch.run(settings(photos, out)).gone == 1
+
+
+def test_what_another_run_writes_below_the_folder_is_left_to_it(photos, tmp_path):
+    out = tmp_path / "out"
+    batch.run(settings(photos, out))
+    batch.run(settings(photos, out / "other"))
+    (out / "other" / "deep").mkdir()
+    ours, theirs = (folder / ".glimpse-00.tmp" for folder in (out / "sub", out / "other" / "deep"))
+    ours.touch()
+    theirs.touch()
+    batch.run(settings(photos, out))
+    assert (ours.exists(), theirs.exists()) == (False, True)
+
+
+def test_a_file_that_is_written_piece_by_piece_has_its_name_on_the_disk(tmp_path, monkeypatch):
+    flushed = []
+    monkeypatch.setattr(landing, "_flush_path", lambda path: flushed.append((path, (tmp_path / "whole").exists())))
+    with landing.whole(tmp_path / "whole") as file:
+        file.write(b"all of it")
+    assert flushed == [(tmp_path, True)]
+
+
 def test_a_journal_cut_short_or_full_of_nonsense_costs_work_and_nothing_else(photos, tmp_path):
     out = tmp_path / "out"
     batch.run(settings(photos, out))
@@ -780,12 +856,61 @@ def test_another_device_computes_between_the_workers_and_gives_the_same_bytes(ph
 
     with_masks = settings(photos, tmp_path / "cpu", writing=Writing("png", mask="png"))
     assert batch.run(with_masks).exit_code == 3
-    monkeypatch.setattr(runner, "resolve", lambda _: Device("cuda:1", contract))
-    on_device = replace(with_masks, folder=str(tmp_path / "cuda"))
-    summary = batch.run(on_device)
+    on_device(monkeypatch, contract)
+    elsewhere = replace(with_masks, folder=str(tmp_path / "cuda"))
+    summary = batch.run(elsewhere)
     assert (summary.done, summary.failed, len(seen)) == (4, 1, 4)
     assert tree(tmp_path / "cuda") == tree(tmp_path / "cpu")
-    assert (batch.run(on_device).skipped, len(seen)) == (4, 4)
+    assert (batch.run(elsewhere).skipped, len(seen)) == (4, 4)
+
+
+def on_device(monkeypatch, contract):
+    monkeypatch.setattr(runner, "resolve", lambda _: Device("cuda:1", contract))
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (RuntimeError("CUDA out of memory.\nTried to allocate"), ("failed", "CUDA out of memory.")),
+        (MemoryError(), ("too large", "out of memory")),
+    ],
+)
+def test_a_device_that_fails_on_one_picture_costs_that_picture(error, told, photos, tmp_path, monkeypatch):
+    Image.fromarray(pixels(5)[:, :, 0]).save(photos / "grey.png")
+
+    def contract(window, by, bx):
+        if window.ndim == 2 or window.shape[2] == 1:
+            raise error
+        return glimpse.contract(window, by, bx)
+
+    on_device(monkeypatch, contract)
+    summary = batch.run(settings(photos, tmp_path / "out"))
+    assert (summary.done, summary.failed) == (4, 1)
+    assert [(e["image"], e["reason"], e["why"]) for e in lines(tmp_path / "out" / "errors.jsonl")] == [
+        ("grey.png", *told)
+    ]
+
+
+def begun_for_a_device(photos, tmp_path):
+    wanted = settings(photos, tmp_path / "out")
+    ways = Ways(wanted.folder, wanted.reading, wanted.writing, wanted.form)
+    return worker.begin_all([Errand(0, planned(wanted).items[0])], ways)[0]
+
+
+def test_windows_that_do_not_fit_into_memory_cost_one_picture(photos, tmp_path, monkeypatch):
+    def full(_):
+        raise MemoryError
+
+    monkeypatch.setattr(worker.Sight, "keep", full)
+    assert [one.reason for one in begun_for_a_device(photos, tmp_path).failures] == ["too large"]
+
+
+def test_more_glimpses_of_one_picture_than_travel_from_a_device_are_refused_in_words(photos, tmp_path, monkeypatch):
+    monkeypatch.setattr(worker, "MOST_TRAVEL", 7 * 5 * 16 - 1)
+    found = begun_for_a_device(photos, tmp_path).failures[0]
+    assert (found.reason, found.error.hint) == ("too large", "--device cpu, which holds one at a time")
+    monkeypatch.setattr(worker, "MOST_TRAVEL", 7 * 5 * 16)
+    assert isinstance(begun_for_a_device(photos, tmp_path), worker.Begun)
 
 
 def test_a_pool_gives_every_task_its_own_result():

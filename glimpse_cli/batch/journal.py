@@ -90,7 +90,7 @@ class Journal:
         self._offsets = array("q", [_NOTHING]) * len(items)
         self.sealed: dict[str, str] = {}
         self._sealed_at = _NOTHING
-        self.others = 0  # pictures that an earlier run did and this one does not want
+        self.others = 0  # pictures that an earlier run has glimpses of and this one does not want
         try:
             self._file = self._path.open("a+b")
         except OSError as error:
@@ -111,13 +111,16 @@ class Journal:
             return True
         if not first.endswith(b"\n") or force:  # killed before its first line was whole
             return False
-        before = json.loads(first).get("settings", {})
-        key = next((key for key in settings if before.get(key) != settings[key]), "version")
-        raise UsageError(
-            f"{shown(self.folder)} holds a run with other settings",
-            why=f"{key} was {_short(before.get(key))}, and now is {_short(settings.get(key))}",
-            hint="--force starts anew, another -o keeps both",
-        )
+        before = _settings_of(first)
+        told = f"{shown(self.folder)} holds a run with other settings"
+        if before is None:
+            told, why = f"{shown(self._path)} is damaged", "its first line does not say what run it is of"
+        elif unknown := next((key for key in before if key not in settings), None):
+            why = f"{shown(unknown)} was {_short(before[unknown])}, which this version does not know"
+        else:
+            key = next((key for key in settings if before.get(key) != settings[key]), "version")
+            why = f"{key} was {_short(before.get(key))}, and now is {_short(settings.get(key))}"
+        raise UsageError(told, why=why, hint="--force starts anew, another -o keeps both")
 
     def _begin(self) -> int:
         for record in self.records():
@@ -125,13 +128,14 @@ class Journal:
         self._file.truncate(0)
         self._file.seek(0)
         self._file.write(self._header)
-        self._flush(durable=True)
+        self._sync()
         return len(self._header)
 
     def _read(self, items: Sequence[Item]) -> int:
         """Note where each item's last line is; returns where the last whole line ends."""
         places = {item.image: n for n, item in enumerate(items)}
-        others, end = set(), len(self._header)
+        others: set[str] = set()
+        end = len(self._header)
         for line in iter(self._file.readline, b""):
             if not line.endswith(b"\n"):
                 break
@@ -140,8 +144,10 @@ class Journal:
                 self.sealed, self._sealed_at = record["sealed"], end
             elif record.get("image") in places:
                 self._offsets[places[record["image"]]] = end
-            elif record:
+            elif record.get("rows"):
                 others.add(record["image"])
+            elif record:  # it failed in the end, and left nothing
+                others.discard(record["image"])
             end += len(line)
         self.others = len(others)
         self._file.truncate(end)
@@ -175,7 +181,7 @@ class Journal:
     def seal(self, files: Mapping[str, str]) -> None:
         """Note that everything so far is in these files, which were put together at the end; with their hashes."""
         self._write(line_of({"sealed": files}))
-        self._flush(durable=True)
+        self._sync()
         self.sealed, self._sealed_at = dict(files), self._end
 
     def is_sealed(self, n: int) -> bool:
@@ -191,15 +197,24 @@ class Journal:
             raise _cannot(self._path, error) from error
         self._end += len(line)
 
-    def _flush(self, *, durable: bool) -> None:
+    def _sync(self) -> None:
         self._file.flush()
-        if durable:
-            os.fsync(self._file.fileno())
+        os.fsync(self._file.fileno())
 
     def close(self) -> None:
         """Let go of the file."""
         with suppress(OSError):
             self._file.close()
+
+
+def _settings_of(line: bytes) -> dict[str, Any] | None:
+    """What a journal's first line says; None where it is no such line."""
+    try:
+        header = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    settings = header.get("settings") if isinstance(header, dict) else None
+    return settings if isinstance(settings, dict) else None
 
 
 def parsed(line: bytes) -> dict[str, Any]:

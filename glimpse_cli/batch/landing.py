@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from glimpse_cli.batch.own import OWN
 from glimpse_cli.errors import OutputError
 from glimpse_cli.files import TEMPORARY_PREFIX, TEMPORARY_SUFFIX, shown
 
@@ -52,8 +53,7 @@ def land(some: Sequence[Waiting]) -> dict[Path, OutputError]:
     flushed = [waiting for waiting in some if _tried(_flush, waiting, failed)]
     named = [waiting for waiting in flushed if _tried(_name, waiting, failed)]
     for folder in {waiting.path.parent for waiting in named}:
-        with suppress(OSError):  # some network file systems cannot flush a folder
-            _flush_path(folder)
+        _flush_folder(folder)
     return failed
 
 
@@ -82,6 +82,7 @@ def whole(path: Path) -> Iterator[BinaryIO]:
                 file.flush()
                 os.fsync(file.fileno())
             temporary.replace(path)
+            _flush_folder(path.parent)  # what it was made from may be removed now
         except BaseException:  # an interruption as well: nothing may stay behind
             with suppress(OSError):
                 temporary.unlink()
@@ -91,8 +92,9 @@ def whole(path: Path) -> Iterator[BinaryIO]:
 
 
 def remove_temporaries(folder: str) -> None:
-    """What a run that was killed left half-written."""
-    for here, _, names in os.walk(folder):
+    """What a run that was killed left half-written; what lies in the folder of another run is that one's."""
+    for here, folders, names in os.walk(folder):
+        folders[:] = [below for below in folders if not os.path.lexists(os.path.join(here, below, OWN))]  # noqa: PTH118 - strings
         for name in names:
             if name.startswith(TEMPORARY_PREFIX) and name.endswith(TEMPORARY_SUFFIX):
                 with suppress(OSError):
@@ -105,6 +107,11 @@ def _beside(path: Path) -> Path:
 
 def _flush(waiting: Waiting) -> None:
     _flush_path(waiting.temporary)
+
+
+def _flush_folder(folder: Path) -> None:
+    with suppress(OSError):  # some network file systems cannot flush a folder
+        _flush_path(folder)
 
 
 def _flush_path(path: Path) -> None:

@@ -191,6 +191,12 @@ def plan(settings: Settings) -> Plan:
         raise made.failures[0].error if made.failures else nothing
     if settings.form == "stack":
         _refuse_other_sizes(made.items)
+    if settings.form == "shards" and settings.shards > max(made.rows, 1):
+        raise UsageError(
+            f"--shards {settings.shards} is more than there are rows",
+            why=f"{made.rows} glimpses are wanted, and no reader takes an empty shard",
+            hint=f"--shards {max(made.rows, 1)} or fewer",
+        )
     _refuse_collisions(made.items, settings)
     _refuse_inputs(made.items, settings)
     return made
@@ -442,7 +448,7 @@ def _refuse_other_sizes(items: Iterable[Item]) -> None:
 
 
 def _refuse_inputs(items: Sequence[Item], settings: Settings) -> None:
-    """An output that is also an input: possible only where a source lies in the folder."""
+    """An output that is also an input, A for a likewise: possible only where a source lies in the folder."""
     folder = os.path.realpath(settings.folder)
     drawn = settings.contact_sheet and os.path.realpath(settings.contact_sheet)
     if drawn and any(os.path.realpath(item.path) == drawn for item in items):
@@ -450,12 +456,11 @@ def _refuse_inputs(items: Sequence[Item], settings: Settings) -> None:
     roots = {root: os.path.realpath(root) for root in {item.root for item in items}}
     if not any(_inside(root, folder) or _inside(folder, root) for root in roots.values()):
         return
-    inputs = {os.path.join(roots[item.root], item.image) for item in items}  # noqa: PTH118 - strings
+    inputs = {_folded(os.path.join(roots[item.root], item.image)) for item in items}  # noqa: PTH118 - strings
     for item in items:
-        for want in item.wants:
-            for name in (want.name, mask_name(want.name, settings.writing)):
-                if name and os.path.join(folder, name) in inputs:  # noqa: PTH118 - strings
-                    raise UsageError(f"the output {shown(name)} is also an input", hint="another -o")
+        for name in item.names(settings.writing):
+            if _folded(os.path.join(folder, name)) in inputs:  # noqa: PTH118 - strings
+                raise UsageError(f"the output {shown(name)} is also an input", hint="another -o")
 
 
 def _inside(path: str, folder: str) -> bool:
