@@ -783,17 +783,38 @@ def test_the_command_says_what_came_of_it(photos, tmp_path):
     assert done.returncode == 3, done.stderr
     summary = json.loads(done.stdout)
     assert (summary["done"], summary["failed"], summary["rows"]) == (4, 1, 5)
-    assert done.stderr.startswith("error: bad.png is ")
+    assert done.stderr.startswith(f"error: {photos}/bad.png is ")
     assert "4 done, 1 failed, 0 skipped of 5" in done.stderr
     np.testing.assert_array_equal(np.asarray(Image.open(out / "b.png")), expected(0))
     with Image.open(out / "s.png") as sheet:
         assert sheet.size[0] > 100
 
 
+def test_a_dry_run_of_a_stack_or_of_shards_says_where_each_glimpse_would_be(photos, tmp_path):
+    args = (photos, "-o", tmp_path / "out", "--box", "3,2,17.5,19", "--dry-run")
+    assert command(*args, "--stack").stdout.splitlines()[1] == f"{photos}/b.png -> stack.npy[1]"
+    assert (
+        command(*args, "--shards", "2").stdout.splitlines()[2] == f"{photos}/sub/c.png -> shard-000001.tar/00000002.png"
+    )
+    found = [json.loads(line) for line in command(*args, "--stack", "--json").stdout.splitlines()]
+    assert found[3] == {"image": "sub/deep/d.v2.png", "index": 3, "name": "sub/deep/d.v2.png"}
+
+
+def test_a_run_that_stopped_says_so(photos, tmp_path):
+    (photos / "0.png").write_text("words")
+    args = (photos, "-o", tmp_path / "out", "--box", "3,2,17.5,19", "--jobs", "1", "--on-error", "stop", "--json")
+    done = command(*args)
+    summary = json.loads(done.stdout)
+    assert summary["failed"] == 1
+    assert summary["skipped"] == summary["not_begun"] == 4 - summary["done"]
+    said = f"warning: stopped at the first failure: {summary['not_begun']} not begun, and counted as skipped"
+    assert (said in done.stderr) == (summary["not_begun"] > 0)
+
+
 def test_verbose_says_what_came_of_each_picture_and_each_failure_once(photos, tmp_path):
     (photos / "bad.png").write_text("words")
     args = (photos, "-o", tmp_path / "out", "--box", "3,2,17.5,19", "--jobs", "1", "-v")
-    failed = ["bad.png: 1 failed", "error: bad.png is not an image of a known format"]
+    failed = ["bad.png: 1 failed", f"error: {photos}/bad.png is not an image of a known format"]
     for came in ("done", "skipped"):
         said = command(*args).stderr.splitlines()
         assert [line for line in said if "bad.png" in line] == failed

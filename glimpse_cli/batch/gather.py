@@ -50,6 +50,17 @@ def placed(settings: Settings, rows: int) -> Callable[[int, int, dict[str, Any]]
     return place
 
 
+def place_of(row: Mapping[str, Any], settings: Settings) -> str:
+    """Where the glimpse of such a row is, for a person."""
+    if settings.form == "files":
+        return str(row["file_name"])
+    return (
+        f"{STACK}[{row['index']}]"
+        if settings.form == "stack"
+        else f"{row['shard']}/{row['key']}.{settings.writing.format}"
+    )
+
+
 def seal(settings: Settings, done: Callable[[], Done], rows: int) -> dict[str, str]:
     """Put the parts together; returns the hash of every file that tells of them.
 
@@ -113,7 +124,7 @@ def _eight_bits(pixels: NDArray[Any]) -> NDArray[np.uint8]:
     if pixels.dtype == np.uint16:
         pixels = pixels >> 8
     elif pixels.dtype != np.uint8:
-        pixels = np.clip(np.nan_to_num(pixels), 0, 1) * 255 + 0.5
+        pixels = images.rounded(pixels, 8)
     return np.ascontiguousarray(pixels, np.uint8)
 
 

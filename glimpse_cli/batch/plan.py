@@ -5,7 +5,6 @@ What stops a run is found here: names that collide, outputs that are inputs. Wha
 
 import os
 import posixpath
-import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
@@ -14,7 +13,7 @@ from typing import Any, Literal
 from glimpse_cli.batch import sheet
 from glimpse_cli.batch.own import ERRORS, METADATA, OWN, RUN
 from glimpse_cli.errors import GlimpseError, InputError, OutputError, UsageError
-from glimpse_cli.files import shown
+from glimpse_cli.files import folded, shown
 from glimpse_cli.items import Reading, Writing
 from glimpse_cli.places import Look
 from glimpse_cli.tables import BadRow, Defaults, Row
@@ -390,7 +389,7 @@ def _refuse_collisions(items: Iterable[Item], settings: Settings) -> None:
         for want in item.wants:
             mask = mask_name(want.name, settings.writing)
             for name in (want.name, mask) if mask else (want.name,):
-                key = _folded(name)
+                key = folded(name)
                 if key in taken:
                     _refuse_pair(name, taken[key], item)
                 taken[key] = item
@@ -410,7 +409,7 @@ def _refuse_sheet(path: str, settings: Settings, taken: AbstractSet[str], folder
     folder, place = os.path.realpath(settings.folder), sheet.place_of(path)
     if not _inside(place, folder):
         return
-    name = _folded(_slashed(os.path.relpath(place, folder)))
+    name = folded(_slashed(os.path.relpath(place, folder)))
     ways = [name]
     while ways[-1]:
         ways.append(posixpath.dirname(ways[-1]))
@@ -418,17 +417,11 @@ def _refuse_sheet(path: str, settings: Settings, taken: AbstractSet[str], folder
         raise UsageError(f"the contact sheet {shown(path)} has a name that the run needs", hint=_OTHER_SHEET)
 
 
-def _folded(name: str) -> str:
-    if name.isascii():
-        return name.lower()
-    return unicodedata.normalize("NFC", unicodedata.normalize("NFD", name).casefold())
-
-
 def _refuse_pair(name: str, first: Item | None, second: Item) -> None:
     if first is None:
         raise UsageError(f"{shown(second.image)} wants the name {shown(name)}, which the run needs", hint="rename it")
     if first is second:
-        rows = [want.row.where for want in second.wants if want.row and _folded(want.name) == _folded(name)]
+        rows = [want.row.where for want in second.wants if want.row and folded(want.name) == folded(name)]
         which = f" ({' and '.join(rows[:2])})" if len(rows) > 1 else ""  # else it is the mask of one
         raise UsageError(
             f"two rows of {shown(second.image)}{which} want the name {shown(name)}",
@@ -456,10 +449,10 @@ def _refuse_inputs(items: Sequence[Item], settings: Settings) -> None:
     roots = {root: os.path.realpath(root) for root in {item.root for item in items}}
     if not any(_inside(root, folder) or _inside(folder, root) for root in roots.values()):
         return
-    inputs = {_folded(os.path.join(roots[item.root], item.image)) for item in items}  # noqa: PTH118 - strings
+    inputs = {folded(os.path.join(roots[item.root], item.image)) for item in items}  # noqa: PTH118 - strings
     for item in items:
         for name in item.names(settings.writing):
-            if _folded(os.path.join(folder, name)) in inputs:  # noqa: PTH118 - strings
+            if folded(os.path.join(folder, name)) in inputs:  # noqa: PTH118 - strings
                 raise UsageError(f"the output {shown(name)} is also an input", hint="another -o")
 
 

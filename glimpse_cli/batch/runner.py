@@ -40,7 +40,8 @@ class Summary:
         rows: all that were wanted: done + failed + skipped.
         done: made now.
         failed: see ``errors.jsonl``.
-        skipped: found as an earlier run left them, or not begun because the run was to stop.
+        skipped: found as an earlier run left them, or not begun.
+        not_begun: because the run was to stop at a failure.
         warned: done or found, with a warning in ``metadata.jsonl``.
         passed_over: files and folders that were not looked at, by why.
         gone: pictures that an earlier run did and that are no longer among the sources.
@@ -52,6 +53,7 @@ class Summary:
     done: int
     failed: int
     skipped: int
+    not_begun: int
     warned: int
     passed_over: dict[str, int]
     gone: int
@@ -247,7 +249,7 @@ class _Run:
             raise DeviceError(f"{self.device.name} failed", why=why, hint="--device cpu") from error
 
     def _blamed(self, errand: Errand, error: TaskError) -> Outcome:
-        return worker.failed(errand, error.at(shown(errand.item.image)), self.ways)
+        return worker.failed(errand, error.at(shown(errand.item.path)), self.ways)
 
     def _note(self, outcome: Outcome) -> None:
         if outcome.line is not None and not (outcome.kept and self.sealed) and self._is_news(outcome):
@@ -322,6 +324,7 @@ def _summary(made: Plan, progress: Progress, gone: int, seconds: float) -> Summa
         done=progress.done,
         failed=progress.failed,
         skipped=progress.kept + progress.left,
+        not_begun=progress.left,
         warned=progress.warned,
         passed_over=made.passed_over,
         gone=gone,

@@ -15,14 +15,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from glimpse_cli import items
+from glimpse_cli import images, items
 from glimpse_cli.banks import Floats
 from glimpse_cli.batch import strays
 from glimpse_cli.batch.journal import line_of
 from glimpse_cli.batch.known import Errand, Ways, listed, record_of, stamp_of, wants_of, warned_in
 from glimpse_cli.batch.landing import Waiting, cannot, drop, land, write
 from glimpse_cli.batch.own import exists, hash_of, is_intact, is_within
-from glimpse_cli.batch.plan import Failure, Item, Want, failure, mask_name
+from glimpse_cli.batch.plan import Failure, Want, failure, mask_name
 from glimpse_cli.errors import GlimpseError, OutputError, PictureError, Reason
 from glimpse_cli.files import make_folder, read_bytes, shown
 from glimpse_cli.glimpse import contract
@@ -103,7 +103,7 @@ def _computed(begun: Begun, sight: Sight, run: items.Contract) -> Floats | Glimp
     except GlimpseError as error:
         return error
     except MemoryError:
-        return _too_much(begun.errand.item)
+        return items.out_of_memory(begun.errand.item.path)
 
 
 def begin_all(errands: Sequence[Errand], ways: Ways) -> list[Outcome | Begun]:
@@ -120,7 +120,7 @@ def _travelling(begun: Outcome | Begun, ways: Ways) -> Outcome | Begun:
     except GlimpseError as error:
         return failed(begun.errand, error, ways)
     except MemoryError:
-        return failed(begun.errand, _too_much(begun.errand.item), ways)
+        return failed(begun.errand, items.out_of_memory(begun.errand.item.path), ways)
     return replace(begun, loaded=replace(begun.loaded, sights=sights))
 
 
@@ -129,7 +129,7 @@ def _refuse_crowd(begun: Begun) -> None:
     samples = sum(h * w for h, w in (want.look.size for want in begun.errand.item.wants))
     if samples * _BYTES_A_SAMPLE > MOST_TRAVEL:
         raise PictureError(
-            f"{shown(begun.errand.item.image)} has too many glimpses for a device",
+            f"{shown(begun.errand.item.path)} has too many glimpses for a device",
             Reason.TOO_LARGE,
             why=f"together they may take {samples * _BYTES_A_SAMPLE / 2**30:.3g} GiB",
             hint="--device cpu, which holds one at a time",
@@ -166,12 +166,12 @@ def begin(errand: Errand, ways: Ways) -> Outcome | Begun:
             line = line_of(record | {"input": source})
             return Outcome(errand.n, line, kept=len(item.wants), warned=warned_in(record))
         looks = [want.look for want in item.wants]
-        loaded = items.load(data, item.image, looks, ways.reading, preview=ways.writing.mask == "png")
+        loaded = items.load(data, item.path, looks, ways.reading, preview=ways.writing.mask == "png")
         return Begun(errand, source, loaded)
     except GlimpseError as error:
         return failed(errand, error, ways)
     except MemoryError:
-        return failed(errand, _too_much(item), ways)
+        return failed(errand, items.out_of_memory(item.path), ways)
 
 
 def finish(begun: Begun, glimpses: Iterable[Floats | GlimpseError], ways: Ways) -> Finished:
@@ -194,7 +194,7 @@ def finish(begun: Begun, glimpses: Iterable[Floats | GlimpseError], ways: Ways) 
 
 
 def _failure(begun: Begun, want: Want, error: GlimpseError | MemoryError) -> Failure:
-    told = _too_much(begun.errand.item) if isinstance(error, MemoryError) else error
+    told = items.out_of_memory(begun.errand.item.path) if isinstance(error, MemoryError) else error
     return failure(begun.errand.item, want, told)
 
 
@@ -255,10 +255,6 @@ def failed(errand: Errand, error: GlimpseError, ways: Ways) -> Outcome:
     return Outcome(errand.n, line_of(record), failures=tuple(wrong))
 
 
-def _too_much(item: Item) -> PictureError:
-    return PictureError(f"{shown(item.image)} is too large", Reason.TOO_LARGE, why="out of memory")
-
-
 def _outputs(want: Want, loaded: Loaded, seen: tuple[Sight, Floats], ways: Ways) -> dict[str, bytes]:
     """A glimpse, and its mask, by their names."""
     sight, glimpse = seen
@@ -294,20 +290,10 @@ def _part(want: Want, row: dict[str, Any], outputs: Mapping[str, bytes], ways: W
 
 def raw(glimpse: Floats, writing: Writing) -> bytes:
     """A glimpse as one element of a stack: (h, w, 3), float32 for npy, else uint8; alpha is laid over white."""
-    cube = glimpse if glimpse.ndim == 3 else glimpse[:, :, None]
-    if cube.shape[2] in {2, 4}:
-        cube = cube[:, :, :-1] * cube[:, :, -1:] + (1 - cube[:, :, -1:])
+    cube = images.over_white(glimpse if glimpse.ndim == 3 else glimpse[:, :, None])
     if cube.shape[2] == 1:
         cube = cube.repeat(3, axis=2)
-    return as_stored(cube, writing).tobytes()
-
-
-def as_stored(cube: Floats, writing: Writing) -> NDArray[Any]:
-    """In the numbers of a stack."""
-    if writing.format == "npy":
-        return np.ascontiguousarray(cube, np.float32)
-    whole: NDArray[np.uint8] = np.floor(np.clip(np.nan_to_num(cube, nan=0.0), 0, 1) * 255 + 0.5).astype(np.uint8)
-    return whole
+    return (cube.astype(np.float32) if writing.format == "npy" else images.rounded(cube, 8)).tobytes()
 
 
 @cache

@@ -255,14 +255,17 @@ def _signals() -> Iterator[None]:
 
 def _show_plan(settings: "Settings", out: BatchOptions) -> None:
     from glimpse_cli.batch import plan  # noqa: PLC0415 - see batch
+    from glimpse_cli.batch.gather import place_of, placed  # noqa: PLC0415 - likewise
 
     made = plan(settings)
-    for item in made.items:
-        for want in item.wants:
-            if out.json:
-                talk.say(json.dumps({"image": item.image, "file_name": want.name}))
-            else:
-                talk.say(f"{files.shown(item.path)} -> {files.shown(want.name)}")
+    wants = [(item, want) for item in made.items for want in item.wants]
+    place = placed(settings, len(wants))
+    for position, (item, want) in enumerate(wants):
+        row = place(position, position, {"file_name": want.name})
+        if out.json:
+            talk.say(json.dumps({"image": item.image, **row}))
+        else:
+            talk.say(f"{files.shown(item.path)} -> {files.shown(place_of(row, settings))}")
     _list_failures(made.failures[:LISTED], len(made.failures), None)
     if made.failures:
         raise typer.Exit(3 if made.items else 1)
@@ -278,6 +281,8 @@ def _report(
     if said.quiet:
         return
     counts = ", ".join(f"{count} {why}" for why, count in summary.passed_over.items())
+    if summary.not_begun:
+        talk.warn(f"stopped at the first failure: {summary.not_begun} not begun, and counted as skipped")
     if summary.gone:
         talk.warn(
             f"{summary.gone} pictures of an earlier run are no longer there; their glimpses stay (--force starts anew)"

@@ -5,7 +5,16 @@ make numbers of a window, and ``picture`` turns it upright. Out: ``saving``.
 """
 
 from glimpse_cli.images.picture import MAX_PIXELS, Picture, decode
-from glimpse_cli.images.saving import DEPTHS, FORMATS, LONGEST, encode, encode_picture, require_sides
+from glimpse_cli.images.saving import (
+    DEPTHS,
+    FORMATS,
+    LONGEST,
+    encode,
+    encode_picture,
+    over_white,
+    require_sides,
+    rounded,
+)
 
 __all__ = [
     "DEPTHS",
@@ -16,5 +25,7 @@ __all__ = [
     "decode",
     "encode",
     "encode_picture",
+    "over_white",
     "require_sides",
+    "rounded",
 ]

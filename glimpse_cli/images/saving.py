@@ -50,8 +50,8 @@ def encode(
     if depth == 32:
         return _tiff(glimpse.astype(np.float32))
     if format == "jpg":
-        glimpse = _over_white(glimpse)
-    return _written(_rounded(glimpse, depth), format, quality)
+        glimpse = over_white(glimpse)
+    return _written(rounded(glimpse, depth), format, quality)
 
 
 def encode_picture(rgb: NDArray[np.uint8], format: str = "png") -> bytes:  # noqa: A002 - as in `encode`
@@ -98,8 +98,8 @@ def _require(kind: str, depth: int, quality: int | None) -> None:
         raise ParameterError(f"quality goes from 1 to 100, got {quality}")
 
 
-def _rounded(glimpse: NDArray[Any], depth: int) -> NDArray[Any]:
-    """Halves up, clipped, NaN is 0.
+def rounded(glimpse: NDArray[Any], depth: int) -> NDArray[Any]:
+    """A glimpse in whole numbers of so many bits: halves up, clipped to [0, 1], a NaN is 0.
 
     In the glimpse's own dtype: there a share of the peak, rounded when it was divided, becomes what it was again. In
     more digits half of all halves would stay a little below.
@@ -113,8 +113,8 @@ def _rounded(glimpse: NDArray[Any], depth: int) -> NDArray[Any]:
     return rounded
 
 
-def _over_white(glimpse: NDArray[Any]) -> NDArray[Any]:
-    """JPEG has no alpha: white shows through. Mixed before the one rounding."""
+def over_white(glimpse: NDArray[Any]) -> NDArray[Any]:
+    """A glimpse (h, w, C) without its alpha, if it has one: white shows through. Mixed before the one rounding."""
     if glimpse.ndim == 2 or glimpse.shape[2] in {1, 3}:
         return glimpse
     alpha = glimpse[:, :, -1:]
