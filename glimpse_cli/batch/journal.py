@@ -16,6 +16,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from glimpse_cli.batch.landing import cannot
 from glimpse_cli.batch.own import JOURNAL, OWN, is_within
 from glimpse_cli.batch.plan import Item
 from glimpse_cli.errors import OutputError, UsageError
@@ -94,13 +95,13 @@ class Journal:
         try:
             self._file = self._path.open("a+b")
         except OSError as error:
-            raise _cannot(self._path, error) from error
+            raise cannot(self._path, error) from error
         try:
             self._end = self._read(items) if self._is_of(settings, force=force) else self._begin()
         except BaseException as error:
             self.close()
             if isinstance(error, OSError):
-                raise _cannot(self._path, error) from error
+                raise cannot(self._path, error) from error
             raise
 
     def _is_of(self, settings: Mapping[str, Any], *, force: bool) -> bool:
@@ -194,7 +195,7 @@ class Journal:
             self._file.write(line)
             self._file.flush()
         except OSError as error:
-            raise _cannot(self._path, error) from error
+            raise cannot(self._path, error) from error
         self._end += len(line)
 
     def _sync(self) -> None:
@@ -241,10 +242,6 @@ def _remove_outputs(folder: Path, record: Mapping[str, Any]) -> None:
         if is_within(folder, name):  # a journal is a file that others may have written, and a folder may be a link
             with suppress(OSError, ValueError):
                 (folder / name).unlink()
-
-
-def _cannot(path: Path, error: OSError) -> OutputError:
-    return OutputError(f"cannot write {shown(path)}", why=error.strerror)
 
 
 def _short(value: Any) -> str:

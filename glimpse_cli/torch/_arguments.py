@@ -127,10 +127,8 @@ def alike(*last: int, **given: Tensor) -> list[Tensor]:
     except RuntimeError:
         shape = torch.Size([-1])
     if shape[len(shape) - len(last) :] != last or -1 in shape:
-        wanted, shapes = (
-            ", ".join(map(str, ("...", *last))),
-            ", ".join(f"{k} {tuple(t.shape)}" for k, t in given.items()),
-        )
+        wanted = ", ".join(map(str, ("...", *last)))
+        shapes = ", ".join(f"{name} {tuple(t.shape)}" for name, t in given.items())
         raise ParameterError(f"parameters must broadcast to ({wanted}), got {shapes}")
     return [t.double().expand(shape) for t in given.values()]
 
