@@ -119,7 +119,7 @@ def test_a_mean_of_fewer_pictures_says_so():
     args = ("photo.png", "flat.png", *BOX, "--methods", "hard,stn", "--reference", "hard")
     first, second = document(*args)["images"][0]["rows"][1]["psnr"], document(*args)["mean"][1]
     assert (second["psnr"], second["over"]["psnr"]) == (pytest.approx(first), 1)
-    assert "\n  psnr of stn: over the 1 of 2 pictures that have it\n" in run(*args).stdout
+    assert "\n  psnr, aliasing and blur of stn: over the 1 of 2 pictures that have them\n" in run(*args).stdout
 
 
 def test_what_is_no_number_is_blamed_on_whom_it_comes_from_without_a_python_warning():

@@ -67,16 +67,28 @@ def notes(comparison: Comparison) -> list[str]:
 
 
 def notes_of_means(means: Sequence[dict[str, Any]], count: int) -> list[str]:
-    """Which means are not those of all pictures, a line each."""
+    """Which means are not those of all pictures, a line for each number of pictures and the rows it is the same of."""
     several = len({row["device"] for row in means}) > 1
-    found: dict[tuple[str, int], list[str]] = {}
+    rows: dict[tuple[str, int], list[str]] = {}
     for row in means:
         for name, some in row["over"].items():
-            found.setdefault((name, some), []).append(f"{row['label']} on {row['device']}" if several else row["label"])
+            rows.setdefault((name, some), []).append(f"{row['label']} on {row['device']}" if several else row["label"])
+    names: dict[tuple[int, tuple[str, ...]], list[str]] = {}
+    for (name, some), labels in rows.items():
+        names.setdefault((some, tuple(labels)), []).append(name)
     return [
-        f"{name} of {' and '.join(labels)}: over the {some} of {count} pictures that have it"
-        for (name, some), labels in found.items()
+        f"{_listed(each)} of {_listed(labels)}: over the {some} of {count} pictures that have {_it(each)}"
+        for (some, labels), each in names.items()
     ]
+
+
+def _it(names: Sequence[str]) -> str:
+    return "them" if len(names) > 1 else "it"
+
+
+def _listed(words: Sequence[str]) -> str:
+    """``a, b and c``."""
+    return " and ".join(filter(None, (", ".join(words[:-1]), words[-1])))
 
 
 def _of_steps(rows: Sequence[Row]) -> Iterator[str]:
