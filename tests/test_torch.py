@@ -59,6 +59,36 @@ def test_a_gaussian_glimpse_is_the_formula_looped_over(u, s, d, eps):
 
 
 @pytest.mark.usefixtures("form")
+@pytest.mark.parametrize("eps", [0.0, 1e-8])
+@pytest.mark.parametrize("s", [0.06, 1e-2, 1e-3, 1e-5])
+def test_float32_weighs_narrow_bells_between_two_pixels_as_float64(s, eps):
+    """Which of two pixels weighs more hangs on how far the place is from their middle in units of s^2."""
+    image = pictures(2, 23, 31, dtype=torch.float32)
+    u, d = (4.5 - 0.4 * s * s, 8.5 + 0.7 * s * s), (3 + 0.3 * s * s, -1 - 0.2 * s * s)
+    rows = [gaussian_row(u[0] + i * d[0], s, 23, eps) for i in range(5)]
+    columns = [gaussian_row(u[1] + i * d[1], s, 31, eps) for i in range(7)]
+    found = gt.gaussian_glimpse(image[None], pair(*u), s, pair(*d), SIZE, eps=eps)
+    torch.testing.assert_close(found[0].double(), by_loops(image, rows, columns), rtol=0, atol=1e-6)
+
+
+@pytest.mark.usefixtures("form")
+def test_float32_knows_the_slopes_of_narrow_bells_between_two_pixels():
+    u, s, d = 4.5 - 3e-7, 1e-3, 3 + 2e-7
+    image = pictures(1, 23, 1, dtype=torch.float32)
+
+    def total(u, s, d):
+        return sum(by_loops(image, [gaussian_row(u + i * d, s, 23, 0.0)], [[1.0]]).item() for i in range(5))
+
+    numbers = [torch.tensor(n, dtype=torch.float64, requires_grad=True) for n in (u, s, d)]
+    gt.gaussian_glimpse(image[None], *(n.expand(2) for n in numbers), (5, 1)).sum().backward()
+    step = 1e-9
+    for k, n in enumerate(numbers):
+        ahead, behind = ([v + sign * step * (j == k) for j, v in enumerate((u, s, d))] for sign in (1, -1))
+        slope = (total(*ahead) - total(*behind)) / (2 * step)
+        assert n.grad.item() == pytest.approx(slope, rel=1e-4)
+
+
+@pytest.mark.usefixtures("form")
 @pytest.mark.parametrize("padding", PADDINGS)
 @pytest.mark.parametrize(("scale", "shift"), [((0.4, 0.7), (-0.1, 0.2)), ((-1.7, 1.3), (0.9, -1.4)), ((0, 2), (3, -3))])
 @pytest.mark.parametrize(("image", "size"), [((23, 31), SIZE), ((23, 31), (1, 7)), ((1, 31), SIZE), ((23, 2), (5, 1))])

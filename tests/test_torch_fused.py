@@ -71,6 +71,16 @@ def test_glimpses_and_gradients_of_several_tiles_are_those_of_the_dense_form(cas
     assert_close(found_and_wanted(images, y, x, "gaussian" if method == "gaussian" else "hat", eps))
 
 
+@pytest.mark.parametrize("eps", [0.0, 1e-8])
+def test_narrow_bells_between_two_pixels_are_weighed_as_in_float64(eps):
+    images, s = numbers(1, 3, 71, 133).float(), torch.full((1, 1), 1e-3)
+    y, x = (
+        _axes.gaussian_axis(2.5 + 3 * torch.arange(9.0).double().view(1, 1, -1) + miss, s, P, torch.float32)
+        for miss, P in ((4e-7, 71), (-9e-7, 133))
+    )
+    assert_close(found_and_wanted(images, y, x, "gaussian", eps), 2e-6)
+
+
 @pytest.mark.parametrize("shape", [(2, 4, 1, 1), (2, 5, 1, 40), (2, 1, 33, 1)])
 def test_images_of_hardly_a_pixel_and_channels_of_any_number(shape):
     images = numbers(*shape).float()
@@ -189,7 +199,7 @@ for name in ("axis_kernel", "glimpses_kernel", "images_gradient_kernel", "places
 def look(shape, size, kernel, dtype=torch.float32, N=1):
     images = torch.zeros(shape, dtype=dtype)
     none = (torch.zeros(shape[0], N, n) for n in size)
-    y, x = (Axis(zero.long(), zero, torch.ones(shape[0], N)) for zero in none)
+    y, x = (Axis(zero.long(), zero.double(), torch.ones(shape[0], N)) for zero in none)
     grad = torch.zeros(shape[0], N, shape[1], *size)
     _fused.forward(images, y, x, kernel, 1e-8)
     _fused.backward(grad, images, y, x, kernel, 1e-8, dtype.is_floating_point, True)

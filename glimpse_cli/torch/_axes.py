@@ -4,7 +4,8 @@
 batches, differentiable. A place p becomes a pixel ``near`` and what is left, ``off = p - near``. The split is made in
 float64, so that from there on float32 is exact enough at any place of any image, and no exponent cancels:
 ``-(j - p)^2 / 2 s^2`` relative to the nearest pixel is ``-m (m - 2 off) * sharp`` with ``m = j - near`` and
-``sharp = 1 / 2 s^2``.
+``sharp = 1 / 2 s^2``. Where p is all but in the middle of two pixels ``m - 2 off`` is what float32 cannot see of
+``off``, and a narrow bell lives on it: so ``off`` is float64 still, and is split in two (`_fall`).
 """
 
 from math import log
@@ -20,7 +21,7 @@ NARROWEST = 1e-8  # px; a bell this narrow is the nearest pixel, whatever its s:
 
 
 class Axis(NamedTuple):
-    """The samples of an axis: ``near`` (..., n) int64, ``off`` (..., n) and ``sharp`` (...) in the working dtype."""
+    """The samples of an axis: ``near`` (..., n) int64, ``off`` (..., n) float64, ``sharp`` (...) as it is worked in."""
 
     near: Tensor
     off: Tensor
@@ -47,7 +48,7 @@ def gaussian_axis(p: Tensor, s: Tensor, N: int, dtype: torch.dtype) -> Axis:
     near = p.detach().round().clamp(0, N - 1)
     off = (p - near).clamp(-FARTHEST, FARTHEST)
     sharp = 0.5 / (s * s).clamp(min=NARROWEST**2)
-    return Axis(near.long(), off.to(dtype), sharp.to(dtype))
+    return Axis(near.long(), off, sharp.to(dtype))
 
 
 def hat_axis(p: Tensor, N: int, padding: str, dtype: torch.dtype) -> Axis:
@@ -62,13 +63,13 @@ def hat_axis(p: Tensor, N: int, padding: str, dtype: torch.dtype) -> Axis:
     else:
         p = _inside(p, N, padding)
         near = p.detach().floor().clamp(0, max(N - 2, 0))
-    return Axis(near.long(), (p - near).to(dtype), torch.ones_like(p[..., 0], dtype=dtype))
+    return Axis(near.long(), p - near, torch.ones_like(p[..., 0], dtype=dtype))
 
 
 def nearest_axis(p: Tensor, N: int, padding: str, dtype: torch.dtype) -> Axis:
     """The pixel of each place, as `kernels.Nearest` finds it: a hat whose places are whole. Outside by the padding."""
     p = p.detach().clamp(-2, N + 1) if padding == "zeros" else _inside(p.detach(), N, padding)
-    nothing = (p - p).to(dtype)  # but NaN where the place is no number, which a pixel's index cannot be
+    nothing = p - p  # but NaN where the place is no number, which a pixel's index cannot be
     return Axis((p + (0.5 + TIE)).floor().long(), nothing, torch.ones_like(p[..., 0], dtype=dtype))
 
 
@@ -81,12 +82,11 @@ def weights(axis: Axis, pixels: Tensor, kernel: str, eps: float) -> tuple[Tensor
         kernel: "gaussian" or "hat".
         eps: added to the bell's sum; 0 is a softmax.
     """
-    m = (pixels - axis.near[..., None]).to(axis.off.dtype)
-    off = axis.off[..., None]
+    m, off = _around(axis, pixels)
     if kernel == "hat":
         return (1 - off) * (m == 0) + off * (m == 1), None
     sharp = axis.sharp[..., None, None]
-    logits = -(m * (m - 2 * off)) * sharp
+    logits = -_fall(axis, m, off) * sharp
     if eps == 0:
         return torch.softmax(logits, dim=-1), None
     dark = log(eps) + off * off * sharp  # eps beside a sum whose largest term has been divided out
@@ -98,19 +98,33 @@ def weights_backward(  # noqa: PLR0917 - what `weights` took and gave
     grad: Tensor, w: Tensor, dark: Tensor | None, axis: Axis, pixels: Tensor, kernel: str
 ) -> tuple[Tensor, Tensor]:
     """The gradients of ``off`` and ``sharp``, from that of `weights`: for the banded product, which has no tape."""
-    m = (pixels - axis.near[..., None]).to(axis.off.dtype)
+    m, off = _around(axis, pixels)
     if kernel == "hat":
         return (grad * ((m == 1).to(m) - (m == 0).to(m))).sum(-1), torch.zeros_like(axis.sharp)
-    off = axis.off[..., None]
     dot = (grad * w).sum(-1, keepdim=True)
     logits = w * (grad - dot)
     to_off = 2 * axis.sharp[..., None] * (m * logits).sum(-1)
-    to_sharp = -(m * (m - 2 * off) * logits).sum((-2, -1))
+    to_sharp = -(_fall(axis, m, off) * logits).sum((-2, -1))
     if dark is not None:
         lost = -dark * dot
         to_off = to_off + (2 * off * axis.sharp[..., None, None] * lost)[..., 0]
         to_sharp = to_sharp + (off * off * lost).sum((-2, -1))
     return to_off, to_sharp
+
+
+def _around(axis: Axis, pixels: Tensor) -> tuple[Tensor, Tensor]:
+    """``m`` (..., n, K) of pixels and ``off`` (..., n, 1), both in the working dtype."""
+    dtype = axis.sharp.dtype
+    return (pixels - axis.near[..., None]).to(dtype), axis.off[..., None].to(dtype)
+
+
+def _fall(axis: Axis, m: Tensor, off: Tensor) -> Tensor:
+    """How far bells have fallen, ``m (m - 2 off)`` (..., n, K), with all that float64 knows of ``off``.
+
+    Near the middle of two pixels ``m - 2 off`` cancels but is exact; so what rounding took is subtracted after it.
+    """
+    rest = (axis.off[..., None] - off).detach().to(off.dtype)
+    return m * (m - 2 * off - 2 * rest)
 
 
 def _inside(p: Tensor, N: int, padding: str) -> Tensor:

@@ -93,7 +93,7 @@ class Room:
 def forward(images: Tensor, y: Axis, x: Axis, kernel: str, eps: float) -> Tensor:
     """Glimpses (B, N, C, h, w) of images (B, C, H, W): what `glimpse_cli.torch._dense.dense` gives."""
     (B, N, h), C, w = y.near.shape, images.shape[1], x.near.shape[2]
-    out = y.off.new_empty(B, N, C, h, w)
+    out = y.sharp.new_empty(B, N, C, h, w)
     if not out.numel():
         return out
     room, glimpses = Room(out.dtype), out.view(B * N, C * h, w)
@@ -123,7 +123,7 @@ def backward(  # noqa: PLR0917 - what `forward` took and gave, and what is wante
     for part in _parts(images, y, x, kernel, eps):
         found = _part_backward(grad.flatten(0, 1), images, images_grad, part, kernel, room, to_places)
         for into, gradient in zip(places_grad or (), found, strict=False):
-            into.flatten(0, 1)[part.members] = gradient
+            into.flatten(0, 1)[part.members] = gradient.to(into.dtype)
     if images_grad is not None:
         images_grad = images_grad.to(images.dtype)
     return images_grad, places_grad
@@ -242,8 +242,8 @@ def _support(axis: Axis, N: int, kernel: str) -> tuple[Tensor, Tensor]:
         low, high = axis.near, axis.near + 1
     else:
         # A pixel matters within hypot(distance of the nearest, k s): so reads the exponent relative to the nearest.
-        off, sharp = axis.off.double().nan_to_num(), axis.sharp.double().nan_to_num()
-        reach = (off * off + REACH[axis.off.dtype] ** 2 / (2 * sharp[:, None])).sqrt()
+        off, sharp = axis.off.nan_to_num(), axis.sharp.double().nan_to_num()
+        reach = (off * off + REACH[axis.sharp.dtype] ** 2 / (2 * sharp[:, None])).sqrt()
         low = axis.near + (off - reach).clamp(min=-N).ceil().long()
         high = axis.near + (off + reach).clamp(max=N).floor().long()
     return low.clamp(0, N - 1), high.clamp(0, N - 1) + 1

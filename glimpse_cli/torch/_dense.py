@@ -41,11 +41,11 @@ def dense(  # noqa: PLR0917 - as the operator `glimpse_cli.torch._operators.band
     kernel: str,
     eps: float,
 ) -> Tensor:
-    """Glimpses (B, N, C, h, w) of images (B, C, H, W), in the dtype of the offsets; of integers in shares of 1."""
+    """Glimpses (B, N, C, h, w) of images (B, C, H, W), in that of ``sharp``; of integers in shares of 1."""
     H, W = images.shape[-2:]
     y = axis_mask(Axis(near_y, off_y, sharp_y), H, kernel, eps)
     x = axis_mask(Axis(near_x, off_x, sharp_x), W, kernel, eps)
-    return shares(product(images.to(off_y.dtype), y, x), images)
+    return shares(product(images.to(sharp_y.dtype), y, x), images)
 
 
 def product(images: Tensor, y: Tensor, x: Tensor) -> Tensor:

@@ -279,7 +279,7 @@ def _weigh(images: Tensor, y: Axis, x: Axis, kernel: Kernel) -> Tensor:
         is_open = any(isinstance(n, torch.SymInt) for n in (C, H, W, h, w))
         whole = not is_open and C * h * W * (H + w) <= SMALL
     else:
-        whole = y.off.dtype == torch.float64 or not fused_on(images.device)
+        whole = y.sharp.dtype == torch.float64 or not fused_on(images.device)
     form = dense if whole else banded_glimpses
     return form(images, *y, *x, _tap_name(kernel.method), kernel.eps)
 
@@ -289,12 +289,12 @@ def _pick(images: Tensor, y: Axis, x: Axis) -> Tensor:
     (B, _, H, W) = images.shape
     rows, columns = y.near[..., :, None], x.near[..., None, :]
     image = torch.arange(B, device=images.device)[:, None, None, None]
-    outside = y.off[..., :, None] + x.off[..., None, :]  # 0 or NaN
+    outside = (y.off[..., :, None] + x.off[..., None, :]).to(y.sharp.dtype)  # 0 or NaN
     inside = (rows >= 0) & (rows < H) & (columns >= 0) & (columns < W) & (outside == 0)
     odd = images.dtype == torch.uint16  # which torch 2.4 does not index
     pixels = images.view(torch.int16) if odd else images
     values = pixels[image, :, rows.clamp(0, H - 1), columns.clamp(0, W - 1)]  # (B, N, h, w, C)
-    values = shares((values.view(torch.uint16) if odd else values).to(y.off.dtype), images)
+    values = shares((values.view(torch.uint16) if odd else values).to(y.sharp.dtype), images)
     return torch.where(inside[..., None], values, outside[..., None]).movedim(-1, 2)
 
 

@@ -27,7 +27,7 @@ AXIS = {"BLOCK": 16, "STRIP": 32, "num_warps": 1}
 
 
 class Samples(NamedTuple):
-    """An axis as the kernels take it: ``spans`` (3, M, n) int32, ``numbers`` (5, M, n), and M n."""
+    """An axis as the kernels take it: ``spans`` (3, M, n) int32, ``numbers`` (6, M, n), and M n."""
 
     spans: Tensor
     numbers: Tensor
@@ -66,7 +66,7 @@ def forward(images: Tensor, y: Axis, x: Axis, kernel: str, eps: float) -> Tensor
     from glimpse_cli.torch._kernels import glimpses_kernel  # noqa: PLC0415 - Triton is not always there
 
     (B, N, h), (_, C, _, W), w = y.near.shape, images.shape, x.near.shape[2]
-    out = y.off.new_empty(B, N, C, h, w)
+    out = y.sharp.new_empty(B, N, C, h, w)
     with torch.cuda.device_of(images):  # type: ignore[no-untyped-call]  # torch's
         by, bx = _both(images, y, x, kernel, eps)
         glimpses_kernel[_programs(B * N, C, (h, w), GLIMPSES)](
@@ -109,7 +109,7 @@ def backward(  # noqa: PLR0917 - as `glimpse_cli.torch._banded.backward`
                 N, C, W, h, w, HAT=kernel == "hat", CHANNELS=_together(C), **PLACES,
             )  # fmt: skip
             (off_y, sharp_y), (off_x, sharp_x) = parts_y.sum(1), parts_x.sum(1)
-            places_grad = Gradients(off_y, sharp_y.sum(-1), off_x, sharp_x.sum(-1))
+            places_grad = Gradients(off_y.double(), sharp_y.sum(-1), off_x.double(), sharp_x.sum(-1))
     return images_grad, places_grad
 
 
@@ -125,7 +125,7 @@ def _samples(axis: Axis, P: int, kernel: str, eps: float, peak: float) -> Sample
 
     B, N, n = axis.near.shape
     spans = axis.near.new_empty(3, B, N, n, dtype=torch.int32)
-    numbers = axis.off.new_empty(5, B, N, n)
+    numbers = axis.sharp.new_empty(6, B, N, n)
     axis_kernel[(B * N * _parts(n, AXIS["BLOCK"]),)](
         *(t.contiguous() for t in axis), spans, numbers, B * N * n, n, P, eps, peak,
         REACH=REACH[numbers.dtype], HAT=kernel == "hat", **AXIS,

@@ -6,11 +6,11 @@ those of x, and multiplied by the matrix units. Nothing is written but the resul
 the same call gives the same bits.
 
 Letters: M glimpses of B images, N an image; C channels; an axis has n samples on P pixels. An axis is two arrays:
-``spans`` (3, M, n) int32, of each sample the nearest pixel and the first and last that it reaches, and ``numbers``
-(5, M, n): its offset from the nearest pixel, the rate at which its bell falls (``sharp`` in powers of two), the scale
-that makes its bell sum to 1 (on x to 1 by the peak of integer pixels, which become shares of it), and what is
-subtracted in the derivatives by ``off`` and ``sharp`` (see `_slopes`); ``plane`` is M n. Sizes of tiles are powers of
-two, 16 at least. One, two or three CHANNELS share their weights.
+``spans`` (3, M, n) int32, of each sample the nearest pixel and the first and last that it reaches, and ``numbers`` (6,
+M, n): its offset from the nearest pixel, the rate at which its bell falls (``sharp`` in powers of two), the scale that
+makes its bell sum to 1 (on x to 1 by the peak of integer pixels, which become shares of it), what is subtracted in the
+derivatives by ``off`` and ``sharp`` (see `_slopes`), and the rest of the offset, which rounding took (see `_fall`);
+``plane`` is M n. Sizes of tiles are powers of two, 16 at least. One, two or three CHANNELS share their weights.
 """
 
 import triton
@@ -21,18 +21,24 @@ NONE = tl.constexpr(2147483647)  # the first pixel of a sample that is none
 
 
 @triton.jit
-def _bells(near, off, rate, pixels, HAT: tl.constexpr):
+def _fall(m, off, rest):
+    """How far bells have fallen, ``m (m - 2 off)``, as if ``off`` were float64: as `glimpse_cli.torch._axes._fall`."""
+    return m * (m - 2 * off - 2 * rest)
+
+
+@triton.jit
+def _bells(near, off, rest, rate, pixels, HAT: tl.constexpr):
     """The weights of pixels for samples, before they are scaled: the Gaussian's nearest pixel has 1."""
     m = pixels - near
     if HAT:
         w = (1 - off) * (m == 0).to(off.dtype) + off * (m == 1).to(off.dtype)
     else:  # beyond the image, where nothing is read, the exponent could be above 0
-        w = tl.exp2(tl.minimum(m * (m - 2 * off) * -rate, 0.0, propagate_nan=tl.PropagateNan.ALL))
+        w = tl.exp2(tl.minimum(_fall(m, off, rest) * -rate, 0.0, propagate_nan=tl.PropagateNan.ALL))
     return w
 
 
 @triton.jit
-def _slopes(near, off, rate, mean, spread, pixels, w, HAT: tl.constexpr):
+def _slopes(near, off, rest, rate, mean, spread, pixels, w, HAT: tl.constexpr):
     """How the weights w of pixels change with ``off`` and with ``sharp``, before they are scaled."""
     m = pixels - near
     if HAT:
@@ -40,7 +46,7 @@ def _slopes(near, off, rate, mean, spread, pixels, w, HAT: tl.constexpr):
         to_sharp = tl.zeros_like(to_off)
     else:
         to_off = 2 * (rate / LOG2_E) * w * (m - mean)
-        to_sharp = w * (spread - m * (m - 2 * off))
+        to_sharp = w * (spread - _fall(m, off, rest))
     return to_off, to_sharp
 
 
@@ -94,7 +100,7 @@ def _product_of_pixels(w, pixels, total):
 
 @triton.jit
 def _samples(spans, numbers, plane, i, n, m):
-    """Samples i of glimpse m: nearest pixel, first and last, offset, rate, scale; without weight where i is beyond."""
+    """Samples i of glimpse m: nearest pixel, first, last, offset, rest, rate, scale; weightless where i is beyond."""
     at = m.to(tl.int64) * n + i
     there = i < n
     off = tl.load(numbers + at, mask=there, other=0.0)
@@ -103,7 +109,8 @@ def _samples(spans, numbers, plane, i, n, m):
     high = tl.load(spans + 2 * plane + at, mask=there, other=-1)
     rate = tl.load(numbers + plane + at, mask=there, other=0.0)
     scale = tl.load(numbers + 2 * plane + at, mask=there, other=0.0)
-    return near, low, high, off, rate, scale
+    rest = tl.load(numbers + 5 * plane + at, mask=there, other=0.0)
+    return near, low, high, off, rest, rate, scale
 
 
 @triton.jit
@@ -137,8 +144,11 @@ def axis_kernel(
     i = tl.program_id(0) % blocks * BLOCK + tl.arange(0, BLOCK)
     there = i < n
     at = m.to(tl.int64) * n + i
-    o = tl.load(off + at, mask=there, other=0.0)
-    k = tl.load(sharp + m) + tl.zeros_like(o)
+    k = tl.load(sharp + m)
+    whole = tl.load(off + at, mask=there, other=0.0)  # float64
+    o = whole.to(k.dtype)
+    rest = (whole - o.to(tl.float64)).to(k.dtype)
+    k += tl.zeros_like(o)
     # hats of padding zeros may lie outside, but no farther than this; what is no number becomes a place as well
     c = tl.minimum(tl.maximum(tl.load(near + at, mask=there, other=0), -2), P + 1).to(tl.int32)
     scale = tl.zeros_like(o) + 1
@@ -160,12 +170,12 @@ def axis_kernel(
         around = c.to(o.dtype)[:, None]
         for start in range(tl.min(tl.where(there, low, P)), tl.max(tl.where(there, high, -1)) + 1, STRIP):
             pixels = start + tl.arange(0, STRIP)
-            bells = _bells(around, o[:, None], k[:, None] * LOG2_E, pixels.to(o.dtype)[None, :], HAT)
+            bells = _bells(around, o[:, None], rest[:, None], k[:, None] * LOG2_E, pixels.to(o.dtype)[None, :], HAT)
             w = tl.where((pixels < P)[None, :], bells, 0.0)
             d = pixels.to(o.dtype)[None, :] - around
             total += tl.sum(w, axis=1)
             mean += tl.sum(w * d, axis=1)
-            spread += tl.sum(w * (d * (d - 2 * o[:, None])), axis=1)
+            spread += tl.sum(w * _fall(d, o[:, None], rest[:, None]), axis=1)
         height = tl.exp2(-o * o * k * LOG2_E)  # of the bell at the nearest pixel, to which all is relative
         scale = tl.where(eps > 0, height / (total * height + eps), 1 / total)
         dark = tl.where(eps > 0, eps / (total * height + eps), 0.0)
@@ -179,6 +189,7 @@ def axis_kernel(
     tl.store(numbers + 2 * plane + at, scale / peak, mask=there)
     tl.store(numbers + 3 * plane + at, mean, mask=there)
     tl.store(numbers + 4 * plane + at, spread, mask=there)
+    tl.store(numbers + 5 * plane + at, rest, mask=there)
 
 
 @triton.jit
@@ -216,8 +227,8 @@ def glimpses_kernel(
     m, group, down, across = _tile(h, w, C // CHANNELS, TALL, WIDE)
     i = down * TALL + tl.arange(0, TALL)
     j = across * WIDE + tl.arange(0, WIDE)
-    near_y, low_y, high_y, off_y, rate_y, scale_y = _samples(spans_y, numbers_y, plane_y, i, h, m)
-    near_x, low_x, high_x, off_x, rate_x, scale_x = _samples(spans_x, numbers_x, plane_x, j, w, m)
+    near_y, low_y, high_y, off_y, rest_y, rate_y, scale_y = _samples(spans_y, numbers_y, plane_y, i, h, m)
+    near_x, low_x, high_x, off_x, rest_x, rate_x, scale_x = _samples(spans_x, numbers_x, plane_x, j, w, m)
     number = off_y.dtype
     image = images + (m // N).to(tl.int64) * stride_b + (group * CHANNELS).to(tl.int64) * stride_c
     top, bottom = tl.min(low_y), tl.max(high_y) + 1
@@ -233,13 +244,13 @@ def glimpses_kernel(
             y = y0 + tl.arange(0, ROWS)
             there = (y < bottom)[:, None] & reached
             at = image + y.to(tl.int64)[:, None] * stride_y + x.to(tl.int64)[None, :] * stride_x
-            w_y = _bells(near_y[:, None], off_y[:, None], rate_y[:, None], y.to(number)[None, :], HAT)
+            w_y = _bells(near_y[:, None], off_y[:, None], rest_y[:, None], rate_y[:, None], y.to(number)[None, :], HAT)
             rows_0 = _product_of_pixels(w_y, tl.load(at, mask=there, other=0), rows_0)
             if CHANNELS > 1:
                 rows_1 = _product_of_pixels(w_y, tl.load(at + stride_c, mask=there, other=0), rows_1)
             if CHANNELS > 2:
                 rows_2 = _product_of_pixels(w_y, tl.load(at + stride_c + stride_c, mask=there, other=0), rows_2)
-        w_x = _bells(near_x[None, :], off_x[None, :], rate_x[None, :], x.to(number)[:, None], HAT)
+        w_x = _bells(near_x[None, :], off_x[None, :], rest_x[None, :], rate_x[None, :], x.to(number)[:, None], HAT)
         glimpse_0 = _product(rows_0, w_x, glimpse_0)
         if CHANNELS > 1:
             glimpse_1 = _product(rows_1, w_x, glimpse_1)
@@ -280,8 +291,9 @@ def images_gradient_kernel(
             columns_1, columns_2 = columns_0, columns_0
             for i0 in range(top, bottom, ROWS):
                 i = i0 + tl.arange(0, ROWS)
-                near, _, _, off, rate, scale = _samples(spans_y, numbers_y, plane_y, i, h, m)
-                w_y = _bells(near[None, :], off[None, :], rate[None, :], y.to(number)[:, None], HAT) * scale[None, :]
+                near, _, _, off, rest, rate, scale = _samples(spans_y, numbers_y, plane_y, i, h, m)
+                w_y = _bells(near[None, :], off[None, :], rest[None, :], rate[None, :], y.to(number)[:, None], HAT)
+                w_y *= scale[None, :]
                 at = given + i[:, None] * w + j[None, :]
                 there = (i < bottom)[:, None] & (j < right)[None, :]
                 columns_0 = _product(w_y, tl.load(at, mask=there, other=0.0), columns_0)
@@ -289,8 +301,9 @@ def images_gradient_kernel(
                     columns_1 = _product(w_y, tl.load(at + h * w, mask=there, other=0.0), columns_1)
                 if CHANNELS > 2:
                     columns_2 = _product(w_y, tl.load(at + 2 * h * w, mask=there, other=0.0), columns_2)
-            near, _, _, off, rate, scale = _samples(spans_x, numbers_x, plane_x, j, w, m)
-            w_x = _bells(near[:, None], off[:, None], rate[:, None], x.to(number)[None, :], HAT) * scale[:, None]
+            near, _, _, off, rest, rate, scale = _samples(spans_x, numbers_x, plane_x, j, w, m)
+            w_x = _bells(near[:, None], off[:, None], rest[:, None], rate[:, None], x.to(number)[None, :], HAT)
+            w_x *= scale[:, None]
             total_0 = _product(columns_0, w_x, total_0)
             if CHANNELS > 1:
                 total_1 = _product(columns_1, w_x, total_1)
@@ -321,8 +334,8 @@ def places_gradient_kernel(
     m, group, down, across = _tile(h, w, C // CHANNELS, TALL, WIDE)
     i = down * TALL + tl.arange(0, TALL)
     j = across * WIDE + tl.arange(0, WIDE)
-    near_y, low_y, high_y, off_y, rate_y, scale_y = _samples(spans_y, numbers_y, plane_y, i, h, m)
-    near_x, low_x, high_x, off_x, rate_x, scale_x = _samples(spans_x, numbers_x, plane_x, j, w, m)
+    near_y, low_y, high_y, off_y, rest_y, rate_y, scale_y = _samples(spans_y, numbers_y, plane_y, i, h, m)
+    near_x, low_x, high_x, off_x, rest_x, rate_x, scale_x = _samples(spans_x, numbers_x, plane_x, j, w, m)
     mean_y, spread_y = _middles(numbers_y, plane_y, i, h, m)
     mean_x, spread_x = _middles(numbers_x, plane_x, j, w, m)
     number = off_y.dtype
@@ -343,7 +356,7 @@ def places_gradient_kernel(
     for x0 in range(left // 16 * 16, right, COLUMNS):
         x = x0 + tl.arange(0, COLUMNS)
         reached = ((x >= left) & (x < right) & (x < W))[None, :]
-        w_x = _bells(near_x[:, None], off_x[:, None], rate_x[:, None], x.to(number)[None, :], HAT)
+        w_x = _bells(near_x[:, None], off_x[:, None], rest_x[:, None], rate_x[:, None], x.to(number)[None, :], HAT)
         none = tl.zeros((TALL, COLUMNS), number)
         back_0 = _product(given_0, w_x, none)  # G . Bx
         back_1, back_2 = back_0, back_0
@@ -356,7 +369,7 @@ def places_gradient_kernel(
             y = y0 + tl.arange(0, ROWS)
             at = image + y.to(tl.int64)[:, None] * stride_y + x.to(tl.int64)[None, :] * stride_x
             there = (y < bottom)[:, None] & reached
-            w_y = _bells(near_y[:, None], off_y[:, None], rate_y[:, None], y.to(number)[None, :], HAT)
+            w_y = _bells(near_y[:, None], off_y[:, None], rest_y[:, None], rate_y[:, None], y.to(number)[None, :], HAT)
             pixels = tl.load(at, mask=there, other=0).to(number)
             rows_0 = _product(w_y, pixels, rows_0)
             to_w = _product(back_0, tl.trans(pixels), tl.zeros((TALL, ROWS), number))
@@ -369,7 +382,7 @@ def places_gradient_kernel(
                 rows_2 = _product(w_y, pixels, rows_2)
                 to_w = _product(back_2, tl.trans(pixels), to_w)
             by_off, by_sharp = _slopes(
-                near_y[:, None], off_y[:, None], rate_y[:, None], mean_y[:, None], spread_y[:, None],
+                near_y[:, None], off_y[:, None], rest_y[:, None], rate_y[:, None], mean_y[:, None], spread_y[:, None],
                 y.to(number)[None, :], w_y, HAT,
             )  # fmt: skip
             to_off_y += tl.sum(to_w * by_off, axis=1)
@@ -380,7 +393,7 @@ def places_gradient_kernel(
         if CHANNELS > 2:
             to_w = _product(tl.trans(given_2), rows_2, to_w)
         by_off, by_sharp = _slopes(
-            near_x[:, None], off_x[:, None], rate_x[:, None], mean_x[:, None], spread_x[:, None],
+            near_x[:, None], off_x[:, None], rest_x[:, None], rate_x[:, None], mean_x[:, None], spread_x[:, None],
             x.to(number)[None, :], w_x, HAT,
         )  # fmt: skip
         to_off_x += tl.sum(to_w * by_off, axis=1)

@@ -93,20 +93,20 @@ def banded_backward(  # noqa: PLR0917 - an operator's arguments are flat
     if images_grad is None:
         images_grad = images.new_zeros(images.shape) if to_images else grad.new_zeros(0)
     if places_grad is None:
-        places_grad = [grad.new_zeros(t.shape if to_places else 0) for t in (off_y, sharp_y, off_x, sharp_x)]
+        places_grad = [t.new_zeros(t.shape if to_places else 0) for t in (off_y, sharp_y, off_x, sharp_x)]
     return images_grad, *places_grad
 
 
-def _outline(images: Tensor, near_y: Tensor, off_y: Tensor, _sharp: Tensor, near_x: Tensor, *_: Any) -> Tensor:
+def _outline(images: Tensor, near_y: Tensor, _off: Tensor, sharp_y: Tensor, near_x: Tensor, *_: Any) -> Tensor:
     """What `banded` gives, but for the numbers."""
-    return off_y.new_empty(*near_y.shape[:2], images.shape[1], near_y.shape[2], near_x.shape[2])
+    return sharp_y.new_empty(*near_y.shape[:2], images.shape[1], near_y.shape[2], near_x.shape[2])
 
 
 def _outline_backward(*inputs: Any) -> tuple[Tensor, ...]:
     """What `banded_backward` gives, but for the numbers."""
     grad, images, _, off_y, sharp_y, _, off_x, sharp_x, _, _, to_images, to_places = inputs
     first = images.new_empty(images.shape) if to_images else grad.new_empty(0)
-    return first, *(grad.new_empty(t.shape if to_places else 0) for t in (off_y, sharp_y, off_x, sharp_x))
+    return first, *(t.new_empty(t.shape if to_places else 0) for t in (off_y, sharp_y, off_x, sharp_x))
 
 
 class Banded(torch.autograd.Function):
@@ -175,7 +175,7 @@ class BandedBackward(torch.autograd.Function):
 def _dense_of(ctx: Any) -> tuple[Callable[..., Tensor], list[Tensor]]:
     """`dense` of what has gradients, and that: images, off_y, sharp_y, off_x, sharp_x."""
     images, near_y, off_y, sharp_y, near_x, off_x, sharp_x = ctx.saved_tensors[-7:]
-    images = images if images.is_floating_point() else shares(images.to(off_y.dtype), images)
+    images = images if images.is_floating_point() else shares(images.to(sharp_y.dtype), images)
 
     def glimpses(*inputs: Tensor) -> Tensor:
         images, off_y, sharp_y, off_x, sharp_x = inputs
