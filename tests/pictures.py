@@ -1,6 +1,8 @@
 """Small pictures as files, made for tests."""
 
 import io
+import struct
+import zlib
 
 import numpy as np
 from PIL import Image
@@ -14,6 +16,19 @@ def png(array):
 def tiff(array):
     """The bytes of a TIFF of a float32 array (H, W)."""
     return _saved(array, "TIFF")
+
+
+def plain_png(pixels, depth, colour, *, interlace=0, before=(), drop=0, data=None):
+    """A PNG written plainly: no filters, one image data chunk."""
+    height, width = pixels.shape[:2]
+    big = pixels.astype(f">u{depth // 8}").reshape(height, -1)
+    rows = b"".join(b"\0" + row.tobytes() for row in big)
+    body = zlib.compress(rows[: len(rows) - drop]) if data is None else data
+    header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, interlace)
+    chunks = ((b"IHDR", header), *before, (b"IDAT", body), (b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(b)) + k + b + struct.pack(">I", zlib.crc32(k + b)) for k, b in chunks
+    )
 
 
 def _saved(array, form):

@@ -4,6 +4,7 @@
 fail or either; ``upright_size``, ``frames``, ``error_kind``, ``group``, ``truth``). Without it these tests skip.
 """
 
+import io
 import json
 import os
 from collections import defaultdict
@@ -11,9 +12,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from glimpse_cli import files, images
+from glimpse_cli import files, images, items
 from glimpse_cli.errors import InputError, PictureError, Reason
+from glimpse_cli.places import BoxPlace, Look
 
 FOLDER = Path(os.environ.get("GLIMPSE_CORPUS", ""))
 ENTRIES = json.loads((FOLDER / "index.json").read_text())["files"] if "GLIMPSE_CORPUS" in os.environ else []
@@ -56,6 +59,20 @@ def test_every_good_picture_is_read_at_its_upright_size_with_its_frames(results)
         elif got[0].frames != expect.get("frames", got[0].frames):
             wrong[name] = got[0].frames
     assert not wrong
+
+
+@pytest.mark.parametrize("form", ["png", "webp"])
+def test_every_good_picture_gives_a_glimpse_with_its_mask(results, form):
+    look = Look(BoxPlace((0.25, -1, 9.5, 7)), (5, 8))
+    writing = items.Writing(form, mask="png")
+    for name in of(results, "ok"):
+        loaded = items.load(files.read_bytes(FOLDER / name), name, [look], items.Reading(), preview=True)
+        (sight,) = loaded.sights
+        glimpse = items.encode(loaded, items.compute(loaded, sight), writing)
+        for data in (glimpse, items.encode_mask(loaded, sight, "png")):
+            with Image.open(io.BytesIO(data)) as written:
+                written.load()
+        assert Image.open(io.BytesIO(glimpse)).size == (8, 5)
 
 
 def test_every_bad_file_is_refused(results):

@@ -17,6 +17,7 @@ from PIL import Image, ImageCms, ImageFile
 from glimpse_cli import images
 from glimpse_cli.errors import InputError, ParameterError, PictureError, Reason
 from glimpse_cli.images import strict
+from pictures import plain_png as png
 
 H, W = 23, 31
 RNG = np.random.default_rng(5)
@@ -54,19 +55,6 @@ def refused(data, reason, match=None, **options):
     assert text.isprintable()
     assert "0x" not in text
     assert pickle.loads(pickle.dumps(caught.value)).reason is reason  # noqa: S301 - it was made in this line
-
-
-def png(pixels, depth, colour, *, interlace=0, before=(), drop=0, data=None):
-    """A PNG written plainly: no filters, one image data chunk."""
-    height, width = pixels.shape[:2]
-    big = pixels.astype(f">u{depth // 8}").reshape(height, -1)
-    rows = b"".join(b"\0" + row.tobytes() for row in big)
-    body = zlib.compress(rows[: len(rows) - drop]) if data is None else data
-    header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, interlace)
-    chunks = ((b"IHDR", header), *before, (b"IDAT", body), (b"IEND", b""))
-    return b"\x89PNG\r\n\x1a\n" + b"".join(
-        struct.pack(">I", len(b)) + k + b + struct.pack(">I", zlib.crc32(k + b)) for k, b in chunks
-    )
 
 
 def tiff(strip, tags, order="<"):

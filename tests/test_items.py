@@ -1,5 +1,6 @@
 """From bytes to glimpses: alpha, bands, windows that travel, and what is said about a look."""
 
+import io
 import pickle
 
 import numpy as np
@@ -12,7 +13,7 @@ from glimpse_cli.errors import DeviceError, ParameterError
 from glimpse_cli.glimpse import extract
 from glimpse_cli.items import Reading, Writing
 from glimpse_cli.places import BoxPlace, CombPlace, GridPlace, Look, Pair
-from pictures import png, tiff
+from pictures import plain_png, png, tiff
 
 RNG = np.random.default_rng(11)
 LOOKS = [
@@ -180,9 +181,29 @@ def test_sixteen_bits_stay_sixteen_in_a_png(tmp_path):
         np.testing.assert_array_equal(np.asarray(written), array[6:13, 5:18])
 
 
-def test_the_mask_as_numbers_is_the_outer_product():
-    import io
+@pytest.mark.parametrize("look", LOOKS[:1] + LOOKS[3:])
+@pytest.mark.parametrize("shape", [(43, 71, 2), (43, 71, 4)])
+@pytest.mark.parametrize("form", ["png", "tiff", "webp", "jpg", "npy"])
+def test_sixteen_bits_with_alpha_are_written_as_they_are_in_every_format(shape, form, look):
+    """And read again by the command itself, which has no other way to see all of them."""
+    array = RNG.integers(0, 65536, shape).astype(np.uint16)
+    deep = items.load(plain_png(array, 16, {2: 4, 4: 6}[shape[2]]), "deep.png", [look], Reading())
+    glimpse = items.compute(deep, deep.sights[0])
+    data = items.encode(deep, glimpse, Writing(form))
+    if form == "npy":
+        np.testing.assert_array_equal(np.load(io.BytesIO(data)), glimpse)
+        return
+    h, w = look.size
+    again = items.load(data, "again", [Look(BoxPlace((0, 0, w, h)), (h, w), "hard")], Reading())
+    read = items.compute(again, again.sights[0])
+    if form == "jpg":
+        assert read.shape == (h, w) if shape[2] == 2 else (h, w, 3)
+    else:
+        wanted = glimpse[..., [0, 0, 0, 1]] if shape[2] == 2 and read.shape[2] == 4 else glimpse
+        np.testing.assert_allclose(read, wanted, rtol=0, atol=0.51 / (255 if form == "webp" else 65535))
 
+
+def test_the_mask_as_numbers_is_the_outer_product():
     from glimpse_cli.glimpse import mask
 
     picture = loaded(np.zeros((43, 71), np.uint8))

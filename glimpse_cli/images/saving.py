@@ -142,7 +142,7 @@ def _png(numbers: NDArray[Any]) -> bytes:
     On photographs this is half the time of a search for repeats at level 1, and no larger. PNG 1.2, sections 4 and 6.
     """
     height, width, channels = (*numbers.shape, 1)[:3]
-    flat = numbers.astype(numbers.dtype.newbyteorder(">")).view(np.uint8).reshape(height, -1)
+    flat = np.ascontiguousarray(numbers, numbers.dtype.newbyteorder(">")).view(np.uint8).reshape(height, -1)
     rows = np.empty((height, 1 + flat.shape[1]), np.uint8)
     rows[:, 0] = 2  # the filter's number
     rows[0, 1:] = flat[0]
@@ -157,7 +157,12 @@ def _png(numbers: NDArray[Any]) -> bytes:
 
 
 def _tiff(numbers: NDArray[Any]) -> bytes:
-    """Little-endian and uncompressed, one strip: unsigned of 8 or 16 bits, or float32. TIFF 6.0, section 2."""
+    """Little-endian and uncompressed, one strip: unsigned of 8 or 16 bits, or float32. TIFF 6.0, section 2.
+
+    Grey of 16 bits with alpha is written as colour: libraries that read TIFF, Pillow among them, do not know it.
+    """
+    if numbers.dtype.itemsize == 2 and numbers.shape[2:] == (2,):
+        numbers = numbers[:, :, [0, 0, 0, 1]]
     height, width, channels = (*numbers.shape, 1)[:3]
     bits, is_float = numbers.dtype.itemsize * 8, numbers.dtype.kind == "f"
     entries = {  # tag: values, ascending
