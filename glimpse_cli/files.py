@@ -115,9 +115,10 @@ def shown(name: str | bytes | Path) -> str:
     r"""A file name as it may be shown anywhere: nothing in it can move a cursor or turn the text around.
 
     Control, bidirectional and zero-width characters become ``\x1b`` or ``\u202e``; a byte that is not UTF-8
-    becomes ``\xff``, as does the surrogate that Python keeps for it. Other text, emoji included, stays.
+    becomes ``\xff``, as does the surrogate that Python keeps for it. Other text, emoji included, stays; an empty
+    name is a pair of quotes.
     """
-    text = os.fsdecode(name)
+    text = os.fsdecode(name) or "''"
     return text if text.isprintable() else "".join(map(_shown_character, text))
 
 

@@ -125,7 +125,7 @@ def kernel_for(method: Method, padding: Padding, step: float, s: float | None = 
         raise ParameterError(f"method must be one of {', '.join(get_args(Method))}, got {method!r}")
     if s is not None:
         raise ParameterError(
-            f"s is the gaussian's width; the method {method} has none", hint="leave s out, or gaussian"
+            f"s is the gaussian's width; the method {method} has none", hint="leave s out, or method gaussian"
         )
     return Hat(padding) if method == "stn" else Nearest(padding)
 

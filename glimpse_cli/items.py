@@ -18,7 +18,7 @@ from glimpse_cli.errors import GlimpseError, ParameterError, PictureError, Reaso
 from glimpse_cli.files import shown
 from glimpse_cli.glimpse import PEAKS, Spec, contract, coverage
 from glimpse_cli.kernels import Gaussian, Hat
-from glimpse_cli.places import Look, spellings
+from glimpse_cli.places import BoxPlace, Look, Place, spellings
 
 MaskFormat = Literal["png", "npy"]
 Contract = Callable[[NDArray[Any], Bank, Bank], Floats]
@@ -255,7 +255,8 @@ def _sight(picture: images.Picture, look: Look) -> Sight | GlimpseError:
     try:
         spec = look.spec(picture.size)
         covered = coverage(picture.size, spec)
-        return Sight(spec, picture.size, picture.window, covered, tuple(_warnings(spec, picture.size, covered)))
+        warnings = (*_unusual(look.place, picture.size), *_warnings(spec, picture.size, covered))
+        return Sight(spec, picture.size, picture.window, covered, warnings)
     except ParameterError as error:  # right on other pictures, impossible on this one
         return error
 
@@ -283,6 +284,13 @@ def _divided(glimpse: Floats) -> Floats:
     return glimpse
 
 
+def _unusual(place: Place, image_size: tuple[int, int]) -> Iterator[str]:
+    """A box of pixels that looks like one of fractions."""
+    fractions = isinstance(place, BoxPlace) and not place.normalized and all(0 <= n <= 1 for n in place.numbers)
+    if fractions and max(image_size) > 1:
+        yield "the box lies inside the first pixel; fractions of the picture need --normalized"
+
+
 def _warnings(spec: Spec, image_size: tuple[int, int], covered: float) -> list[str]:
     found = []
     if covered == 0:
@@ -294,7 +302,7 @@ def _warnings(spec: Spec, image_size: tuple[int, int], covered: float) -> list[s
                 found.append(f"d_{name} is {step:.3g}: above {ALIASES_ABOVE} only the gaussian anti-aliases")
         elif axis.kernel.eps and (dark := _darkened(axis, n, N)):
             rows = f"row {dark[0]} of a_{name} is" if len(dark) == 1 else f"rows {_runs(dark)} of a_{name} are"
-            found.append(f"{rows} darkened by the post's eps; padding border is not")
+            found.append(f"{rows} darkened by the post's eps; with padding border none is")
     return found
 
 

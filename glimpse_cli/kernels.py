@@ -153,9 +153,9 @@ class Nearest:
 
     def taps(self, places: NDArray[np.float64], N: int, reach: float = REACH_FLOAT64) -> Taps:  # noqa: ARG002 - every kernel is called alike
         """Pixels and weights of each place: (n, 1), 1 inside and 0 outside."""
-        places = np.floor(_fold(places, N, self.padding) + (0.5 + TIE))
-        inside = (places >= 0) & (places < N)
-        return _clip(places, N).astype(np.intp), inside[:, None].astype(np.float64)
+        pixels = _fold(np.floor(places + (0.5 + TIE)), N, self.padding)
+        inside = (pixels >= 0) & (pixels < N)
+        return _clip(pixels, N).astype(np.intp), inside[:, None].astype(np.float64)
 
 
 Kernel = Gaussian | Hat | Nearest

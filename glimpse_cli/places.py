@@ -131,8 +131,11 @@ class Look:
         from glimpse_cli.glimpse import Spec, kernel_for, require_size  # noqa: PLC0415 - likewise
 
         require_size(self.size)
-        method = self.method or ("stn" if isinstance(self.place, GridPlace) else "gaussian")
-        padding = self.padding or ("border" if isinstance(self.place, BoxPlace) else "zeros")
+        method, padding = self.method, self.padding
+        if method is None:
+            method = "stn" if isinstance(self.place, GridPlace) else "gaussian"
+        if padding is None:
+            padding = "border" if isinstance(self.place, BoxPlace) else "zeros"
         combs = self.place.combs(image_size, self.size)
         widths = self.s or (None, None)
         y, x = (Axis(comb, kernel_for(method, padding, comb.step, s)) for comb, s in zip(combs, widths, strict=True))
@@ -190,6 +193,8 @@ def parse_pair(text: str, name: str) -> Pair:
     parts = text.split(",")
     if any("=" in part for part in parts):
         axes = dict(part.strip().partition("=")[::2] for part in parts)
+        if set(axes) == {""}:  # -u=3, which is -u with the value =3
+            raise ParameterError(f"{name}: {text!a} is not a number", hint=f"{name} {text.lstrip('=')}")
         if len(parts) != 2 or set(axes) != {"y", "x"}:
             raise ParameterError(f"{name}: {text!a} does not name y and x once each", hint=f"{name} y=12.5,x=80")
         return Pair(parse_number(axes["y"], name), parse_number(axes["x"], name))

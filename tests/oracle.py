@@ -25,7 +25,7 @@ def hat_row(place, N, padding):
 
 
 def nearest_row(place, N, padding):
-    tap = math.floor(fold(place, N, padding) + 0.5)
+    tap = fold(math.floor(place + 0.5), N, padding)
     return [float(tap == j) for j in range(N)]
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -619,6 +620,32 @@ def test_pictures_that_came_are_done_and_those_that_went_are_told(photos, tmp_pa
     summary = batch.run(settings(photos, out))
     assert (summary.done, summary.skipped, summary.gone) == (1, 3, 1)
     assert "a.png" not in [row["file_name"] for row in lines(out / METADATA)]
+    assert (out / "a.png").exists()
+
+
+def test_what_is_left_of_pictures_that_went_is_taken_away_by_force_and_nothing_is_done_anew(photos, tmp_path):
+    out = tmp_path / "out"
+    batch.run(settings(photos, out, writing=Writing(mask="png")))
+    (out / "mine.png").write_text("mine")
+    (photos / "a.png").rename(tmp_path / "a.png")
+    summary = batch.run(settings(photos, out, writing=Writing(mask="png"), force=True))
+    assert (summary.done, summary.skipped, summary.gone) == (0, 3, 0)
+    assert not (out / "a.png").exists()
+    assert not (out / "a.mask.png").exists()
+    assert (out / "mine.png").read_text() == "mine"
+    assert batch.run(settings(photos, out, writing=Writing(mask="png"))).gone == 0
+    (tmp_path / "a.png").rename(photos / "a.png")
+    assert batch.run(settings(photos, out, writing=Writing(mask="png"))).done == 1
+    (out / "mine.png").unlink()
+    batch.run(settings(photos, tmp_path / "fresh", writing=Writing(mask="png")))
+    assert tree(out) == tree(tmp_path / "fresh")
+
+
+def test_glimpses_of_other_runs_among_the_pictures_are_passed_over_unless_they_are_the_source(photos, tmp_path):
+    batch.run(settings(photos, photos / "crops"))
+    summary = batch.run(settings(photos, photos / "others"))
+    assert (summary.rows, summary.passed_over["folders of other runs"]) == (4, 1)
+    assert batch.run(settings(photos / "crops", tmp_path / "out")).rows == 4
 
 
 @pytest.fixture
@@ -664,6 +691,21 @@ def test_other_settings_are_refused_until_force_starts_anew(photos, tmp_path):
     assert batch.run(replace(other, force=True)).done == 4
     assert batch.run(settings(photos, tmp_path / "fresh", look=other.look, writing=other.writing)).done == 4
     assert tree(out) == tree(tmp_path / "fresh")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"look": replace(LOOK, place=replace(LOOK.place, margin=0.1))}, "place margin was 0.0, and now is 0.1"),
+        ({"look": replace(LOOK, method="stn")}, 'method was null, and now is "stn"'),
+        ({"look": None, "rows": [], "defaults": Defaults()}, 'places was "options", and now is "a table below '),
+    ],
+)
+def test_the_setting_that_is_another_is_named_with_both_of_its_values(change, words, photos, tmp_path):
+    out = tmp_path / "out"
+    batch.run(settings(photos, out))
+    with pytest.raises(UsageError, match=re.escape(words)):
+        batch.run(settings(photos, out, **change))
 
 
 @pytest.mark.parametrize("first", [b"garbage", b"[1]", b"\xff", b'{"settings": 7}', b"{}", b"[" * 10_000])

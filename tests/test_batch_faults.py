@@ -83,7 +83,7 @@ def test_a_decoder_that_misbehaves_costs_one_picture_and_is_named(photos, tmp_pa
     for name in EVIL:
         picture(photos / f"{name}.png", 5)
     monkeypatch.setattr(pool.process, "start", evil_start)
-    summary = batch.run(settings(photos, tmp_path / "out", timeout=1.5))
+    summary = batch.run(settings(photos, tmp_path / "out", timeout=3))
     errors = {Path(e["image"]).stem: e for e in lines(tmp_path / "out" / "errors.jsonl")}
     assert set(errors) == set(EVIL) - {"floods"}
     assert (summary.done, summary.failed, summary.exit_code) == (13, 10, 3)

@@ -79,15 +79,8 @@ def test_json_is_one_document_with_every_number():
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no pseudo-terminals")
 @pytest.mark.parametrize("columns", [30, 60, 80, 200])
-def test_no_terminal_is_too_narrow_for_a_number(columns, monkeypatch):
-    import pty
-
-    monkeypatch.setenv("COLUMNS", str(columns))
-    ours, theirs = pty.openpty()
-    args = [sys.executable, "-m", "glimpse_cli", "compare", "photo.png", *BOX]
-    subprocess.run(args, stdout=theirs, check=True)
-    os.close(theirs)
-    said = b"".join(iter(lambda: _read(ours), b"")).decode()
+def test_no_terminal_is_too_narrow_for_a_number(columns):
+    said = on_terminal(columns, "photo.png", *BOX)
     wide = run("photo.png", *BOX).stdout.splitlines()
     heads, *rows = (re.split(r"  +", line.strip()) for line in wide[1:5])
     table = said[said.index("\n") : said.index("  d_y = ")]
@@ -95,6 +88,25 @@ def test_no_terminal_is_too_narrow_for_a_number(columns, monkeypatch):
     for text in [*heads, *(cell for row in rows for cell in [row[0], *row[2:]])]:  # but for the time
         assert text in table
     assert max(map(len, re.sub(r"\x1b\[[0-9;]*m", "", table).splitlines())) <= max(columns, 30)
+
+    explained = on_terminal(columns, "--explain").splitlines()
+    assert max(map(len, explained)) <= columns
+    assert sum(map(len, explained)) > 1000
+
+
+def on_terminal(columns, *args):
+    """What is said on a terminal of so many columns."""
+    import pty
+
+    ours, theirs = pty.openpty()
+    environment = {**os.environ, "COLUMNS": str(columns)}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "glimpse_cli", "compare", *args], stdout=theirs, env=environment
+    )  # read while it speaks: a terminal holds 4 kB
+    os.close(theirs)
+    said = b"".join(iter(lambda: _read(ours), b"")).decode()
+    assert process.wait() == 0
+    return said
 
 
 def _read(descriptor):
@@ -218,8 +230,10 @@ def test_torch_gives_what_numpy_gives(monkeypatch):
     [
         (["--methods", "hard,fourier"], "unknown method 'fourier'"),
         (["--methods", "stn:s=1"], "no setting"),
-        (["--reference", "bicubic"], "unknown method 'bicubic'"),
-        (["--reference", "hard,stn"], "takes one method"),
+        (["--reference", "bicubic"], "unknown method 'bicubic'\ntry: --reference lanczos"),
+        (["--reference", "hard,stn"], "takes one method, got 'hard,stn'\ntry: --reference lanczos"),
+        (["--methods", "gaussian:s=0,5"], "unknown method '5'\ntry: gaussian:s=0.5"),
+        (["--methods", "gaussian:s=1/2/3"], "more than a width for each axis"),
         (["--devices", "tpu"], "device must be"),
         (["--fail-above", "sharp=1"], "mae, max, psnr, ssim"),
         (["--fail-above", "mae=a"], "not a number"),
@@ -233,7 +247,7 @@ def test_torch_gives_what_numpy_gives(monkeypatch):
         (["--box", "1,2,3,4"], "one place"),
         (["-u", "3"], "exactly one place"),
         (["-o", "compare.docx"], "unknown format"),
-        (["-o", "compare"], "unknown format"),
+        (["-o", "compare"], "has no suffix"),
         (["-o", "compare.npy"], "no picture"),
         (["-o", "-"], "stdout"),
         (["-o", "photo.png", "--force"], "also an input"),
@@ -300,10 +314,19 @@ def test_the_picture_is_written_in_the_format_of_its_name():
     assert {"out/photo.compare.png", "out/other.compare.png"} <= set(files())
 
 
+def test_what_cannot_be_written_is_told_before_anything_is_measured():
+    result = run("photo.png", *BOX, "--report", "missing/a.html")
+    assert refused(result, 1, "cannot write missing/a.html", "there is no folder missing")
+    assert not result.stdout
+
+
 def test_explain_says_what_each_number_means_also_without_a_picture():
     alone = run("--explain")
     assert alone.exit_code == 0
     assert all(name in alone.stdout for name in NUMBERS)
+    heads = {line.partition(" (")[0] for line in alone.stdout.splitlines() if not line.startswith(" ")}
+    assert heads >= {"ms", "px read", "px seen", "noise", "off first device", "reference"}  # as tables have them
+    assert json.loads(run("--explain", "--json").stdout)["explain"].keys() >= NUMBERS
     with_table = run("photo.png", *BOX, "--explain")
     assert with_table.stdout.endswith(alone.stdout)
     assert set(document("photo.png", *BOX, "--explain")["explain"]) >= NUMBERS

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from glimpse_cli.banks import Axis
 from glimpse_cli.combs import Comb
-from glimpse_cli.draw.masks import CLEAR, FOG, LONGEST, NIGHT, PREVIEW, mask_figure
+from glimpse_cli.draw.masks import CLEAR, DAY, FOG, LONGEST, NIGHT, PREVIEW, mask_figure
 from glimpse_cli.draw.outlines import GREEN, GROUND, Rect, draw_outline
 from glimpse_cli.kernels import Gaussian, Hat, Nearest
 
@@ -111,6 +111,18 @@ def test_the_outline_is_green_and_lies_just_around_the_box(box):
     assert not (figure[y0:y1, x0:x1] == GREEN).all(axis=2).any()
     assert (figure[y0 - 2 : y1 + 2, x0 - 2 : x0] == GREEN).all()
     assert (figure[y1 : y1 + 2, x0 - 2 : x1 + 2] == GREEN).all()
+
+
+@pytest.mark.parametrize("palette", [NIGHT, DAY])
+@pytest.mark.parametrize("size", [(1, 1), (10, 13), (50, 1), (401, 530)])
+def test_a_box_that_ends_with_the_picture_has_all_its_lines(size, palette):
+    box = (0, 0, size[1], size[0])
+    figure = mask_figure(noise(*size), size, *sums(size, box), box, longest=300, palette=palette)
+    assert max(figure.shape) <= 300
+    green = (figure == GREEN).all(axis=2)
+    top, bottom, left, right = green_at(figure)
+    assert green[bottom - 1, left:right].all()
+    assert green[top:bottom, right - 1].all()
 
 
 def test_where_the_box_leaves_the_picture_the_view_follows_it_and_all_stays_aligned():

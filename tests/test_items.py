@@ -134,6 +134,7 @@ def test_a_look_that_this_picture_cannot_have_is_an_error_in_its_place():
     ("look", "words"),
     [
         (Look(BoxPlace((200, 5, 230, 12)), (5, 7)), "wholly outside"),
+        (Look(BoxPlace((0, 0.2, 0.5, 1)), (5, 7)), "need --normalized"),
         (Look(BoxPlace((0, 0, 71, 43)), (43, 20), "stn"), "d_x is 3.55"),
         (Look(BoxPlace((0, 0, 71, 43)), (4, 71), "hard"), "d_y is 10.8"),
         (Look(CombPlace(Pair(2.5, 2.5), Pair(1, 1.5)), (5, 6), s=Pair(0.06, 0.05)), "rows 0-4 of a_y are"),
@@ -154,6 +155,10 @@ def test_an_ordinary_look_is_not_remarked_on():
     (sight,) = loaded(np.zeros((43, 71), np.uint8), [Look(BoxPlace((3, 4, 60, 40)), (7, 9))]).sights
     assert sight.warnings == ()
     assert sight.coverage == 1
+    small = [Look(BoxPlace((0, 0, 0.9, 1), normalized=True), (7, 9)), Look(BoxPlace((5, 0, 5.9, 1)), (7, 9))]
+    assert not any(sight.warnings for sight in loaded(np.zeros((43, 71), np.uint8), small).sights)
+    (whole,) = loaded(np.zeros((1, 1), np.uint8), [Look(BoxPlace((0, 0, 1, 1)), (7, 9))]).sights
+    assert whole.warnings == ()
 
 
 def test_what_a_file_format_loses_is_said():

@@ -90,6 +90,13 @@ def test_a_bank_reads_only_its_reach_and_adds_up_columns():
     np.testing.assert_allclose(bank.column_sums(1000), np.sum(rows, axis=0), atol=1e-13)
 
 
+def test_nearest_rounds_before_it_mirrors():
+    """A place in the middle of two pixels is the second of them, outside the picture too."""
+    places = [-2.5, -1.5, -0.5, 0.5, 1.5, 2.5, 3.5, 4.5]
+    first, _ = Nearest("reflection").taps(np.array(places), 4)
+    assert first.tolist() == [2, 1, 0, 1, 2, 3, 2, 1]
+
+
 @pytest.mark.parametrize("kernel", [Gaussian(0.8), Hat("reflection"), Nearest()])
 @pytest.mark.parametrize("size", [1, 5, 12, 99])
 def test_the_blocks_of_a_bank_are_the_whole_of_it(kernel, size):

@@ -263,7 +263,7 @@ def test_coco_annotations_are_rows_and_categories_travel():
         [
             "annotations[2]: image_id: 8 is none",
             "annotations[3]: bbox: [0, 0, 1] is not",
-            "column w: a box's side must be above 0, got -1",
+            "column w: a box's width must be above 0, got -1",
             "column y: 'a' is not a number",
             "column image: None",
             "image_id: [7]",

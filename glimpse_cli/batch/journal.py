@@ -77,7 +77,7 @@ class Journal:
         folder: the run's.
         settings: what the bytes of its outputs follow from.
         items: the plan's, whose lines can be asked for by their place in it.
-        force: a journal of other settings is begun anew.
+        force: a journal of other settings is begun anew; of these, what is no longer wanted is taken away.
 
     Raises:
         UsageError: the folder holds a run with other settings.
@@ -97,7 +97,7 @@ class Journal:
         except OSError as error:
             raise cannot(self._path, error) from error
         try:
-            self._end = self._read(items) if self._is_of(settings, force=force) else self._begin()
+            self._end = self._read(items, drop=force) if self._is_of(settings, force=force) else self._begin()
         except BaseException as error:
             self.close()
             if isinstance(error, OSError):
@@ -116,11 +116,8 @@ class Journal:
         told = f"{shown(self.folder)} holds a run with other settings"
         if before is None:
             told, why = f"{shown(self._path)} is damaged", "its first line does not say what run it is of"
-        elif unknown := next((key for key in before if key not in settings), None):
-            why = f"{shown(unknown)} was {_short(before[unknown])}, which this version does not know"
         else:
-            key = next((key for key in settings if before.get(key) != settings[key]), "version")
-            why = f"{key} was {_short(before.get(key))}, and now is {_short(settings.get(key))}"
+            why = _difference(before, settings)
         raise UsageError(told, why=why, hint="--force starts anew, another -o keeps both")
 
     def _begin(self) -> int:
@@ -132,10 +129,10 @@ class Journal:
         self._sync()
         return len(self._header)
 
-    def _read(self, items: Sequence[Item]) -> int:
+    def _read(self, items: Sequence[Item], *, drop: bool) -> int:
         """Note where each item's last line is; returns where the last whole line ends."""
         places = {item.image: n for n, item in enumerate(items)}
-        others: set[str] = set()
+        others: dict[str, dict[str, Any]] = {}
         end = len(self._header)
         for line in iter(self._file.readline, b""):
             if not line.endswith(b"\n"):
@@ -146,13 +143,20 @@ class Journal:
             elif record.get("image") in places:
                 self._offsets[places[record["image"]]] = end
             elif record.get("rows"):
-                others.add(record["image"])
+                others[record["image"]] = record
             elif record:  # it failed in the end, and left nothing
-                others.discard(record["image"])
+                others.pop(record["image"], None)
             end += len(line)
-        self.others = len(others)
         self._file.truncate(end)
-        return end
+        if not drop:
+            self.others = len(others)
+            return end
+        for record in others.values():
+            _remove_outputs(self.folder, record)
+        dropped = b"".join(line_of({"image": image, "files": {}, "rows": [], "errors": []}) for image in others)
+        self._file.write(dropped)
+        self._sync()
+        return end + len(dropped)
 
     def records(self) -> Iterator[dict[str, Any]]:
         """Every whole line but the first."""
@@ -242,6 +246,19 @@ def _remove_outputs(folder: Path, record: Mapping[str, Any]) -> None:
         if is_within(folder, name):  # a journal is a file that others may have written, and a folder may be a link
             with suppress(OSError, ValueError):
                 (folder / name).unlink()
+
+
+def _difference(before: Mapping[str, Any], now: Mapping[str, Any], within: str = "") -> str:
+    """The first setting that is another one, in words."""
+    for key in {**now, **before}:
+        was, is_ = before.get(key), now.get(key)
+        if was == is_:
+            continue
+        if isinstance(was, dict) and isinstance(is_, dict) and was.keys() == is_.keys():
+            return _difference(was, is_, f"{within}{key} ")
+        rest = f"and now is {_short(is_)}" if key in now else "which this version does not know"
+        return f"{within}{shown(key)} was {_short(was)}, {rest}"
+    return "it was written by another version"
 
 
 def _short(value: Any) -> str:

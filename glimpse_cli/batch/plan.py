@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from glimpse_cli.batch import sheet
-from glimpse_cli.batch.own import ERRORS, METADATA, OWN, RUN
+from glimpse_cli.batch.own import ERRORS, JOURNAL, METADATA, OWN, RUN
 from glimpse_cli.errors import GlimpseError, InputError, OutputError, UsageError
 from glimpse_cli.files import folded, shown
 from glimpse_cli.items import Reading, Writing
@@ -270,6 +270,8 @@ def _is_open(entry: "os.DirEntry[str]", own: str, made: Plan) -> bool:
         return _passed_over(made, "hidden")
     if entry.is_symlink():  # it may lead out, or round in a circle
         return _passed_over(made, "links to folders")
+    if os.path.exists(os.path.join(entry.path, JOURNAL)):  # noqa: PTH110, PTH118 - strings
+        return _passed_over(made, "folders of other runs")  # no glimpses of glimpses, unless it is named as a source
     return True
 
 
@@ -424,6 +426,8 @@ def _refuse_pair(name: str, first: Item | None, second: Item) -> None:
             f"two rows of {shown(second.image)}{which} want the name {shown(name)}",
             hint="give every row an id of its own",
         )
+    if first.path == second.path:
+        raise UsageError(f"{shown(first.path)} is given twice", hint="once")
     raise UsageError(
         f"{shown(first.path)} and {shown(second.path)} both want the name {shown(name)}",
         hint="rename one of them, or run them into folders of their own",

@@ -44,7 +44,7 @@ class Summary:
         not_begun: because the run was to stop at a failure.
         warned: done or found, with a warning in ``metadata.jsonl``.
         passed_over: files and folders that were not looked at, by why.
-        gone: pictures that an earlier run did and that are no longer among the sources.
+        gone: pictures that an earlier run did, of which nothing is wanted any more, and whose glimpses stay.
         seconds: of wall clock.
         came_through: glimpses there are now.
     """
@@ -156,7 +156,7 @@ def fingerprint(settings: Settings) -> dict[str, Any]:
     del reading["max_pixels"]  # a limit, as the timeout is: with another one a success has the same bytes
     document = {
         "sources": [os.path.realpath(source) for source in settings.sources],
-        "table": None if settings.rows is None else os.path.realpath(settings.base),
+        "places": "options" if settings.rows is None else f"a table below {os.path.realpath(settings.base)}",
         **(asdict(how) if how else {}),
         **reading,
         **asdict(settings.writing),

@@ -24,6 +24,7 @@ from glimpse_cli.cli.options import (
     QualityOption,
     ReadOptions,
     TalkOptions,
+    format_of,
     one_of,
     parse_count,
     parse_format,
@@ -219,7 +220,7 @@ def _writing(out: BatchOptions, size: tuple[int, int]) -> "Writing":
 
 
 def _sheet(path: str | None) -> str | None:
-    if path is not None and parse_format(Path(path).suffix[1:], f"--contact-sheet {files.shown(path)}") == "npy":
+    if path is not None and format_of(path, "--contact-sheet") == "npy":
         raise UsageError("a contact sheet is a picture, not npy", hint="--contact-sheet sheet.png")
     return path
 
@@ -283,10 +284,9 @@ def _report(
     counts = ", ".join(f"{count} {why}" for why, count in summary.passed_over.items())
     if summary.not_begun:
         talk.warn(f"stopped at the first failure: {summary.not_begun} not begun, and counted as skipped")
-    if summary.gone:
-        talk.warn(
-            f"{summary.gone} pictures of an earlier run are no longer there; their glimpses stay (--force starts anew)"
-        )
+    if summary.gone and settings.form == "files":
+        gone = "1 picture" if summary.gone == 1 else f"{summary.gone} pictures"
+        talk.warn(f"of {gone} of an earlier run nothing is wanted now; what it wrote stays (--force takes it away)")
     if summary.warned:
         many = "1 glimpse has" if summary.warned == 1 else f"{summary.warned} glimpses have"
         talk.warn(f"{many} warnings: see metadata.jsonl")

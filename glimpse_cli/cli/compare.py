@@ -11,7 +11,7 @@ import typer
 from glimpse_cli import files
 from glimpse_cli.cli import outputs, table, talk
 from glimpse_cli.cli.app import command
-from glimpse_cli.cli.options import FORMATS, HOW, OUT, PlaceOptions, ReadOptions, TalkOptions, parse_count, parse_format
+from glimpse_cli.cli.options import FORMATS, HOW, OUT, PlaceOptions, ReadOptions, TalkOptions, format_of, parse_count
 from glimpse_cli.cli.outputs import FINISHED_WITH_FAILURES, PIPE
 from glimpse_cli.errors import GlimpseError, UsageError
 from glimpse_cli.places import parse_size, parse_width
@@ -71,17 +71,20 @@ class ContestOptions:
         from glimpse_cli.compare import Plan  # noqa: PLC0415 - numpy
         from glimpse_cli.devices import resolve  # noqa: PLC0415 - likewise
 
-        contenders = self._contenders(self.methods, "--methods", place)
+        contenders = self._contenders(place, self.methods, name="--methods")
         if self.s is not None and not any(each.label == "gaussian" for each in contenders):
             raise UsageError(f"-s is the gaussian's width, and --methods {self.methods} has no plain gaussian")
-        reference = None if self.reference == LANCZOS else self._contenders(self.reference, "--reference", place)
-        if reference and len(reference) > 1:
-            raise UsageError(f"--reference takes one method, got {self.reference!a}")
+        reference: tuple[Contender, ...] = ()
+        if self.reference != LANCZOS:
+            known = f"{LANCZOS}, or one of hard, gaussian, stn"
+            if "," in self.reference:
+                raise UsageError(f"--reference takes one method, got {self.reference!a}", hint=f"--reference {known}")
+            reference = self._contenders(place, self.reference, name="--reference", known=known)
         repeats = parse_count(self.repeats, "--repeats", least=0)
         devices = tuple(resolve(name.strip()) for name in self.devices.split(","))
         return Plan(contenders, devices, reference[0] if reference else None, read.reading(), repeats, drawn)
 
-    def _contenders(self, text: str, name: str, place: PlaceOptions) -> tuple["Contender", ...]:
+    def _contenders(self, place: PlaceOptions, text: str, **said: str) -> tuple["Contender", ...]:
         from glimpse_cli.compare import parse_methods  # noqa: PLC0415 - numpy
 
         where, *more = place.places()
@@ -89,7 +92,7 @@ class ContestOptions:
             raise UsageError(f"compare looks at one place, got {len(more) + 1} boxes")
         s = None if self.s is None else parse_width(self.s)
         return parse_methods(
-            text, where, parse_size(self.size), s=s, padding=cast("Padding | None", self.padding), name=name
+            text, where, parse_size(self.size), s=s, padding=cast("Padding | None", self.padding), **said
         )
 
 
@@ -166,7 +169,7 @@ def compare(
     glimpse compare photo.jpg --box 40,30,200,190 --methods gaussian,stn --fail-above psnr=30
     """
     if show.explain and not images:
-        _explain()
+        _explain(as_json=show.json)
         return
     if not images:
         raise UsageError("compare needs a picture", hint="glimpse compare --help")
@@ -200,7 +203,7 @@ def _compare(image: str, target: Path | None, task: Task) -> tuple[dict[str, Any
     }
     if target is not None:
         figure = compare.figure(found, files.shown(Path(image).name))
-        files.write_whole(target, images.encode_picture(figure, parse_format(target.suffix[1:], "-o")))
+        files.write_whole(target, images.encode_picture(figure, format_of(str(target), "-o")))
     _tell(document, task)
     return document, compare.section(found, document) if task.show.report else None
 
@@ -236,14 +239,17 @@ def _conclude(documents: Sequence[dict[str, Any]], sections: "Sequence[Section]"
     if documents:
         talk.say(f"{compare.basis(facts, documents)}; --explain says more")
     if show.explain:
-        _explain()
+        _explain(as_json=False)
 
 
-def _explain() -> None:
+def _explain(*, as_json: bool) -> None:
+    """What each number means."""
     from glimpse_cli.compare import EXPLAINED  # noqa: PLC0415 - numpy
 
-    for name, meaning in EXPLAINED.items():
-        talk.say(f"{name:<12} {meaning}")
+    if as_json:
+        talk.say(json.dumps({"explain": EXPLAINED}))
+        return
+    table.show_explained(EXPLAINED)
 
 
 def _targets(images: Sequence[str], show: ShowOptions) -> list[Path | None]:
@@ -255,6 +261,7 @@ def _targets(images: Sequence[str], show: ShowOptions) -> list[Path | None]:
     outputs.check(paths, images, replaced=show.force)
     if show.output is not None and targets[0] != Path(show.output):
         files.make_folder(show.output)
+    outputs.require_folders(paths)
     return targets
 
 
@@ -264,9 +271,9 @@ def _pictures(images: Sequence[str], show: ShowOptions) -> list[Path | None]:
     if show.output == PIPE:
         raise UsageError("stdout is the table's: -o takes a file", hint="-o compare.png")
     path = Path(show.output)
-    if len(images) > 1 or show.output.endswith("/") or path.is_dir():
+    if show.output and (len(images) > 1 or show.output.endswith("/") or path.is_dir()):
         outputs.require_folder(path, len(images), FORMATS)
         return [path / f"{'stdin' if image == PIPE else Path(image).stem}.compare.png" for image in images]
-    if parse_format(path.suffix[1:], f"-o {files.shown(path)}") == "npy":
+    if format_of(show.output, "-o") == "npy":
         raise UsageError("npy is no picture", hint="-o compare.png")
     return [path]

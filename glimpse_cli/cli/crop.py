@@ -22,6 +22,7 @@ from glimpse_cli.cli.options import (
     QualityOption,
     ReadOptions,
     TalkOptions,
+    format_of,
     one_of,
     parse_format,
     writing,
@@ -113,13 +114,15 @@ def crop(
     kind = writing(_format(out, len(images)), out.quality, _mask_format(out, len(images) * len(looks)), looks[0].size)
     targets = [_targets(image, len(looks), len(images), out, kind) for image in images]
     task = Task(looks, read.reading(), kind, how.resolved_device(), out, said)
-    folder = Path(out.output or "") if _is_folder(out, len(images)) else None
+    folder = Path(out.output) if out.output is not None and _is_folder(out, len(images)) else None
     if folder is not None:
         outputs.require_folder(folder, len(images), FORMATS)
     paths = [path for some in targets for target in some for path in target.paths()]
     outputs.check(paths, images, replaced=out.force or out.dry_run)
     if folder is not None and not out.dry_run:
         files.make_folder(folder)
+    if not out.dry_run:
+        outputs.require_folders(paths)
     failed = 0
     for image, some in zip(images, targets, strict=True):
         try:
@@ -190,7 +193,7 @@ def _tell(image: str, report: dict[str, Any], target: Target, task: Task) -> Non
 def _is_folder(out: CropOptions, images: int) -> bool:
     """Whether -o names a folder: it ends in a slash, is one, or takes several pictures."""
     path = out.output
-    return path is not None and path != PIPE and (images > 1 or path.endswith("/") or Path(path).is_dir())
+    return path not in {None, "", PIPE} and (images > 1 or path.endswith("/") or Path(path).is_dir())
 
 
 def _format(out: CropOptions, images: int) -> str:
@@ -198,15 +201,11 @@ def _format(out: CropOptions, images: int) -> str:
     named = None if out.format is None else parse_format(out.format, "--format")
     if out.output is None or out.output == PIPE or _is_folder(out, images):
         return named or "png"
-    shown = files.shown(out.output)
-    suffix = Path(out.output).suffix[1:]
-    if not suffix:
-        raise UsageError(
-            f"-o {shown} has no suffix that names a format", hint=f"-o {shown}.png, or -o {shown}/ for a folder"
-        )
-    meant = parse_format(suffix, f"-o {shown}")
+    meant = format_of(out.output, "-o")
     if named not in {None, meant}:
-        raise UsageError(f"-o {shown} and --format {out.format} name two formats", hint="leave --format out")
+        raise UsageError(
+            f"-o {files.shown(out.output)} and --format {out.format} name two formats", hint="leave --format out"
+        )
     return meant
 
 

@@ -1,12 +1,14 @@
 """Options that commands share, in groups, and what they say: a group is a frozen dataclass of Annotated fields."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast, get_args
 
 from typer import Option
 
 from glimpse_cli.cli.app import remember_debug
 from glimpse_cli.errors import UsageError
+from glimpse_cli.files import shown
 from glimpse_cli.places import (
     BoxFormat,
     BoxPlace,
@@ -234,6 +236,20 @@ def writing(form: str, quality: str | None, mask: "MaskFormat | None", size: tup
     if value > 100:
         raise UsageError(f"--quality is 1 to 100, got {value}")
     return Writing(form, value, mask)
+
+
+def format_of(path: str, option: str) -> str:
+    """The format that the suffix of an output names.
+
+    Args:
+        path: as typed.
+        option: what it was typed after, for errors.
+    """
+    suffix = Path(path).suffix[1:]
+    if not suffix:
+        ways = f"{option} {shown(path.rstrip('.'))}"
+        raise UsageError(f"{option} {shown(path)} has no suffix that names a format", hint=f"{ways}.png")
+    return parse_format(suffix, f"{option} {shown(path)}")
 
 
 def parse_format(text: str, name: str) -> str:

@@ -28,7 +28,9 @@ def told(error: GlimpseError | MemoryError, image: str) -> GlimpseError:
 
 def require_folder(path: Path, images: int, formats: Iterable[str]) -> None:
     """Refuse, as the folder of several outputs, a file that exists, and a name that is a picture's."""
-    if not path.is_dir() and (path.exists() or path.suffix[1:].lower() in formats):
+    if path.exists() and not path.is_dir():
+        raise UsageError(f"-o {files.shown(path)} is a file, and a folder is needed", hint="-o FOLDER/")
+    if not path.is_dir() and path.suffix[1:].lower() in formats:
         raise UsageError(f"{images} pictures need a folder, got -o {files.shown(path)}", hint="-o FOLDER/")
 
 
@@ -41,6 +43,8 @@ def check(paths: Sequence[Path], images: Sequence[str], *, replaced: bool) -> No
         replaced: whether an output may exist.
     """
     inputs = [Path(image) for image in images if image != PIPE]
+    if len(images) - len(inputs) > 1:
+        raise UsageError("stdin is one picture, and - is given twice", hint="- once")
     seen: set[str] = set()
     for path in paths:
         name = files.folded(os.path.normpath(path))
@@ -51,6 +55,13 @@ def check(paths: Sequence[Path], images: Sequence[str], *, replaced: bool) -> No
             raise UsageError(f"the output {files.shown(path)} is also an input", hint="another -o")
         if path.exists() and not replaced:
             raise OutputError(f"{files.shown(path)} exists", hint="--force to replace it, or another name")
+
+
+def require_folders(paths: Sequence[Path]) -> None:
+    """Refuse outputs in folders that are not there, before the work and not after it."""
+    for path in paths:
+        if not path.parent.is_dir():
+            raise OutputError(f"cannot write {files.shown(path)}", why=f"there is no folder {files.shown(path.parent)}")
 
 
 def _same(path: Path, other: Path) -> bool:

@@ -1,7 +1,9 @@
 """The numbers of a comparison as a table on stdout: bold heads on a terminal, plain aligned text elsewhere."""
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from shutil import get_terminal_size
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
 from glimpse_cli import files
@@ -12,6 +14,7 @@ if TYPE_CHECKING:
 
 WIDE = 1000  # characters, where no terminal says how many there are: a line is a row
 GAP = 2  # characters between columns
+INDENT = " " * 4
 
 Column = tuple[str, list[str]]  # its head, and a text for each row
 
@@ -39,6 +42,16 @@ def show_means(rows: Sequence[dict[str, Any]], count: int, *, several_devices: b
     _say_notes(notes_of_means(rows, count))
 
 
+def show_explained(explained: Mapping[str, str]) -> None:
+    """What each number means, under its head in tables and its name in JSON."""
+    from glimpse_cli.compare.columns import head  # noqa: PLC0415 - numpy
+
+    for name, meaning in explained.items():
+        heading = head(name) if head(name) == name else f"{head(name)} ({name} in JSON)"
+        for line in (*wrap(heading, _room()), *wrap(meaning, _room(), initial_indent=INDENT, subsequent_indent=INDENT)):
+            talk.say(line)
+
+
 def _say_notes(notes: Sequence[str]) -> None:
     for note in notes:
         talk.say(f"  {note}")
@@ -49,17 +62,22 @@ def _print(rows: Sequence[dict[str, Any]], *, several_devices: bool) -> None:
     """The table; where a terminal is narrower, its columns one part below the other, for no number is cut."""
     from rich.console import Console  # noqa: PLC0415 - 50 ms that only a table pays
 
-    from glimpse_cli.compare.columns import COLUMNS, cell, columns, off  # noqa: PLC0415 - numpy
+    from glimpse_cli.compare.columns import OFF, cell, columns, head, off  # noqa: PLC0415 - numpy
 
     words = [("method", [row["label"] for row in rows])]
     words += [("device", [row["device"] for row in rows])] if several_devices else []
-    numbers = [(COLUMNS[name][0], [cell(row, name) for row in rows]) for name in columns(rows)]
-    if several_devices and "against_first_device" in rows[0]:
-        numbers.append(("off first device", [off(row) for row in rows]))
-    room = Console(file=sys.stdout).width if sys.stdout.isatty() else WIDE
+    numbers = [(head(name), [cell(row, name) for row in rows]) for name in columns(rows)]
+    if several_devices and OFF in rows[0]:
+        numbers.append((head(OFF), [off(row) for row in rows]))
+    room = _room()
     for part in _parts(words, numbers, room):
         width = max(room, sum(map(_width, [*words, *part])))
         Console(file=sys.stdout, no_color=not talk.coloured(sys.stdout), width=width).print(_table(words, part))
+
+
+def _room() -> int:
+    """Characters of a line."""
+    return get_terminal_size().columns if sys.stdout.isatty() else WIDE
 
 
 def _parts(words: Sequence[Column], numbers: Sequence[Column], width: int) -> Iterator[list[Column]]:

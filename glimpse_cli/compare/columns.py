@@ -29,6 +29,14 @@ COLUMNS: dict[str, tuple[str, Callable[[Any], str]]] = {  # a number's name: its
 }
 
 
+OFF = "against_first_device"
+
+
+def head(name: str) -> str:
+    """What stands above a number in a table; other names say it themselves."""
+    return "off first device" if name == OFF else COLUMNS[name][0] if name in COLUMNS else name
+
+
 def columns(rows: Sequence[dict[str, Any]]) -> list[str]:
     """The numbers that are shown of some rows: all, but for a time or an SSIM that none of them has."""
     optional = {"ms", "ssim"}
@@ -45,7 +53,7 @@ def cell(row: dict[str, Any], name: str) -> str:
 
 def off(row: dict[str, Any]) -> str:
     """The largest difference to the first device."""
-    apart = row.get("against_first_device")
+    apart = row.get(OFF)
     return NONE if apart is None or apart["max"] is None else _small(apart["max"])
 
 

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from glimpse_cli.kernels import Padding
     from glimpse_cli.places import Place
 
+_WIDTHS = "gaussian:s=0.5, or gaussian:s=Y/X"
 METRICS = {"mae": False, "max": False, "psnr": True, "ssim": True}  # name: whether more is better
 
 
@@ -48,6 +49,7 @@ def parse_methods(
     s: Pair | None = None,
     padding: "Padding | None" = None,
     name: str = "--methods",
+    known: str = ",".join(get_args(Method)),
 ) -> tuple[Contender, ...]:
     """``hard,gaussian,stn``; a gaussian may carry its own width, ``gaussian:s=0.5`` or ``gaussian:s=Y/X``.
 
@@ -58,6 +60,7 @@ def parse_methods(
         s: the width of a gaussian that carries none.
         padding: of all of them; by default the place's.
         name: the option, for errors.
+        known: what it takes, for errors.
 
     Raises:
         UsageError: an unknown method, one named twice, a width that is none, a padding that the method does not have.
@@ -66,19 +69,23 @@ def parse_methods(
     twice = {label for label in labels if labels.count(label) > 1}
     if twice:
         raise UsageError(f"{name} names {' and '.join(sorted(twice))} twice")
+    for label in labels:
+        if label.partition(":")[0] not in get_args(Method):
+            hint = _WIDTHS if label[:1].isdigit() else f"{name} {known}"  # gaussian:s=0,5
+            raise ParameterError(f"{name}: unknown method {label.partition(':')[0]!a}", hint=hint)
     base = Look(place, size, "hard", padding)
     return tuple(Contender(label, _look(label, base, s, name)) for label in labels)
 
 
 def _look(label: str, base: Look, s: Pair | None, name: str) -> Look:
     method, colon, setting = label.partition(":")
-    if method not in get_args(Method):
-        raise ParameterError(f"{name}: unknown method {method!a}", hint=f"{name} {','.join(get_args(Method))}")
     if not colon:
         return replace(base, method=cast("Method", method), s=s if method == "gaussian" else None)
     key, _, value = setting.partition("=")
     if method != "gaussian" or key != "s":
-        raise ParameterError(f"{name}: {label!a} has no setting {key!a}", hint="gaussian:s=0.5, or gaussian:s=Y/X")
+        raise ParameterError(f"{name}: {label!a} has no setting {key!a}", hint=_WIDTHS)
+    if value.count("/") > 1:
+        raise ParameterError(f"{name}: {label!a} has more than a width for each axis", hint=_WIDTHS)
     return replace(base, method="gaussian", s=parse_width(value.replace("/", ","), f"{name} gaussian:s"))
 
 

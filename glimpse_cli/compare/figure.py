@@ -28,7 +28,8 @@ def figure(comparison: Comparison, title: str) -> Pixels:
     window = draw.Window(shown(values(rows[0].sight.read(*seen), alpha=loaded.alpha), alpha=loaded.alpha), *seen)
     devices = len({row.device for row in rows})
     panels = [_panel_row(row, comparison, named=devices > 1) for row in rows]
-    return draw.panel(loaded.preview, loaded.size, box, window, panels, title=title)
+    mirrored = spec.y.comb.step < 0, spec.x.comb.step < 0
+    return draw.panel(loaded.preview, loaded.size, box, window, panels, title=title, mirrored=mirrored)
 
 
 def shown(seen: Floats, *, alpha: bool) -> Pixels:

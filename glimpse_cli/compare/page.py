@@ -13,7 +13,7 @@ from importlib.resources import files as package_files
 from pathlib import PurePath
 from typing import Any
 
-from glimpse_cli.compare.columns import COLUMNS, about, basis, cell, columns, off
+from glimpse_cli.compare.columns import OFF, about, basis, cell, columns, head, off
 from glimpse_cli.compare.contenders import METRICS
 from glimpse_cli.compare.figure import figure, shown
 from glimpse_cli.compare.rows import Comparison
@@ -88,7 +88,7 @@ def page(sections: Sequence[Section], facts: dict[str, Any], mean: Sequence[dict
 {_means(mean, len(sections)) if mean else ""}
 {"".join(_section(each, number) for number, each in enumerate(sections))}
 <details><summary>What the numbers mean</summary>
-<dl>{"".join(f"<dt>{escape(_head(name))}</dt><dd>{escape(text)}</dd>" for name, text in EXPLAINED.items())}</dl>
+<dl>{"".join(f"<dt>{escape(head(name))}</dt><dd>{escape(text)}</dd>" for name, text in EXPLAINED.items())}</dl>
 </details>
 </main>
 <script>{script}</script>
@@ -126,21 +126,21 @@ def _notes(said: Sequence[tuple[str, str]]) -> str:
 def _table(rows: Sequence[dict[str, Any]], name: str) -> str:
     """A table whose heads sort it; ``name`` is escaped already."""
     devices, shown_numbers = len({row["device"] for row in rows}) > 1, columns(rows)
-    apart = any(row.get("against_first_device") for row in rows)
+    apart = any(row.get(OFF) for row in rows)
     words = ["method", *(["device"] if devices else [])]
     heads = [_th(word, "ascending", "word", "") for word in words]
     heads += [
-        _th(COLUMNS[name][0], "descending" if METRICS.get(name) else "ascending", "", EXPLAINED[name])
+        _th(head(name), "descending" if METRICS.get(name) else "ascending", "", EXPLAINED[name])
         for name in shown_numbers
     ]
     if apart:
-        heads.append(_th("off first device", "ascending", "", "largest difference to the same method there"))
+        heads.append(_th(head(OFF), "ascending", "", "largest difference to the same method there"))
     body = ""
     for row in rows:
         cells = [f'<td class="word">{escape(row["device"])}</td>'] if devices else []
         cells += [_td(_worth(row, number), cell(row, number)) for number in shown_numbers]
         if apart:
-            cells.append(_td((row["against_first_device"] or {}).get("max"), off(row)))
+            cells.append(_td((row[OFF] or {}).get("max"), off(row)))
         body += f'<tr><th scope="row">{escape(row["label"])}</th>{"".join(cells)}</tr>\n'
     return f"""<div class="wide" tabindex="0" role="region" aria-label="{name}">
 <table><thead><tr>{"".join(heads)}</tr></thead>
@@ -205,10 +205,6 @@ def _means(rows: Sequence[dict[str, Any]], count: int) -> str:
 def _title(sections: Sequence[Section]) -> str:
     names = [shown_name(PurePath(each.document["input"]).name) for each in sections]
     return names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"
-
-
-def _head(name: str) -> str:
-    return COLUMNS[name][0] if name in COLUMNS else name
 
 
 def _data(data: bytes, kind: str) -> str:

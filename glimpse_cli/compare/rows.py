@@ -12,7 +12,7 @@ import numpy as np
 
 from glimpse_cli import items
 from glimpse_cli.banks import Floats
-from glimpse_cli.compare.columns import LANCZOS
+from glimpse_cli.compare.columns import LANCZOS, OFF
 from glimpse_cli.compare.contenders import METRICS, Contender, Limit
 from glimpse_cli.compare.lenses import Lens, Split, lanczos, lens_of, seen_through, split, values
 from glimpse_cli.compare.measures import Difference, difference, noise_gain, pixels_read, pixels_seen
@@ -190,7 +190,7 @@ def _row_document(row: Row) -> dict[str, Any]:
         "s": widths or None,
         "device": row.device,
         **_numbers(row),
-        "against_first_device": row.against_device and _finite(asdict(row.against_device)),
+        OFF: row.against_device and _finite(asdict(row.against_device)),
         "warnings": list(row.sight.warnings),
     }
 

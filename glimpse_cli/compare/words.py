@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from glimpse_cli.compare.columns import OFF
 from glimpse_cli.compare.measures import WEIGHTY
 from glimpse_cli.compare.rows import Comparison, Row
 from glimpse_cli.items import ALIASES_ABOVE
@@ -35,6 +36,7 @@ EXPLAINED = {
     "blur": "the other share: the difference on what lies below, that the glimpse could show. 1 - aliasing",
     "noise_gain": "variance that white noise of variance 1 in the picture has in the glimpse: the sum of squared "
     "weights of a sample, mean over samples. 1 keeps all noise, 1 / (d_y d_x) is a plain average",
+    OFF: "mae, max, psnr and ssim to the glimpse of the first of several devices; tables show max",
     "reference": "Pillow's LANCZOS, resize(size, box=), on unrounded values, cut to [0, 1] but of "
     "float pictures; it has no values where the "
     "box leaves the picture. Or --reference METHOD",

@@ -108,11 +108,11 @@ def mask_figure(
         (h, w, 3) uint8, max(h, w) <= longest.
     """
     margin, strip, gap = _frame(longest, palette)
-    start = margin + strip + gap
+    start, after = margin + strip + gap, max(margin, gap)  # the outline of a box that ends with the picture has room
     y, x = _spans(preview, image_size, box if follow else None, view_room(longest, palette), start)
     fine_y, fine_x = _means(ay, y.shown), _means(ax, x.shown)
     picture = _dimmed(_fitted(preview, (y.shown, x.shown)), _levels(fine_y), _levels(fine_x))
-    figure = _laid_out(picture, y, x, margin, palette)
+    figure = _laid_out(picture, y, x, after, palette)
     _draw_profile(figure[margin : margin + strip, x.view], x, ax, fine_x, palette)
     _draw_profile(figure[y.view, margin : margin + strip].transpose(1, 0, 2), y, ay, fine_y, palette)
     # Lines keep to the view and the gap around it, never over a strip: a box that goes on is left open.
@@ -124,7 +124,7 @@ def mask_figure(
 def view_room(longest: int = LONGEST, palette: Palette = NIGHT) -> int:
     """Pixels that the long side of the view has in such a mask figure."""
     margin, strip, gap = _frame(longest, palette)
-    return longest - 2 * margin - strip - gap
+    return longest - margin - strip - gap - max(margin, gap)
 
 
 def outlined(
@@ -133,11 +133,13 @@ def outlined(
     box: Edges | None,
     longest: int = LONGEST,
     palette: Palette = NIGHT,
+    *,
+    mirrored: tuple[bool, bool] = (False, False),
 ) -> Pixels:
     """The picture with a box on it, the view following a box that leaves it; arguments as for `mask_figure`."""
     y, x = _spans(preview, image_size, box, longest - 2 * OUTSIDE, OUTSIDE)
     figure = _laid_out(np.asarray(_fitted(preview, (y.shown, x.shown))), y, x, OUTSIDE, palette)
-    _draw_box(figure, box, (y, x), 0)
+    _draw_box(figure, box, (y, x), 0, mirrored)
     return figure
 
 
@@ -276,7 +278,7 @@ def _draw_box(
     box: Edges | None,
     spans: tuple[_Span, _Span],
     corner: int,
-    mirrored: tuple[bool, bool] = (False, False),
+    mirrored: tuple[bool, bool],
 ) -> None:
     """Outline a box on a canvas that begins at (corner, corner) of the figure."""
     if box is None:

@@ -94,6 +94,7 @@ def panel(
     rows: Sequence[PanelRow],
     *,
     title: str = "input",
+    mirrored: tuple[bool, bool] = (False, False),
     width: int = WIDTH,
 ) -> Pixels:
     """The page of ``glimpse compare``.
@@ -108,6 +109,7 @@ def panel(
         window: where the masks are shown.
         rows: one a method, the one that the others are compared with first; one or more.
         title: what the input is called.
+        mirrored: (y, x), whether the glimpses run against the axis, as for `masks.mask_figure`.
         width: pixels of the page at most; it is narrower where less is needed.
 
     Returns:
@@ -118,9 +120,9 @@ def panel(
     differences = [_difference(row, rows[0]) for row in rows]
     reach = _reach(differences)
     shown = [paper.scaled(paper.rgb(row.glimpse), (room, room)) for row in rows]
-    masks = [_mask(row, box, window, _mask_side(row.glimpse.shape[:2], room)) for row in rows]
+    masks = [_mask(row, box, window, _mask_side(row.glimpse.shape[:2], room), mirrored) for row in rows]
     heats = [paper.scaled(_heat(difference / reach), (room, room)) for difference in differences]
-    place = _place(preview, image_size, box, shown[0].shape[0])
+    place = _place(preview, image_size, box, shown[0].shape[0], mirrored)
 
     bands = [shown, masks, heats] if len(rows) > 1 else [shown, masks]
     cell = max(min(LEAST, room), *(picture.shape[1] for band in bands for picture in band))
@@ -205,7 +207,7 @@ def _heat(values: NDArray[np.float32]) -> Pixels:
     return colours
 
 
-def _mask(row: PanelRow, box: Edges | None, window: Window, longest: int) -> Pixels:
+def _mask(row: PanelRow, box: Edges | None, window: Window, longest: int, mirrored: tuple[bool, bool]) -> Pixels:
     """What a method attended to in the window."""
     rows, cols = window.rows, window.cols
     return mask_figure(
@@ -215,18 +217,21 @@ def _mask(row: PanelRow, box: Edges | None, window: Window, longest: int) -> Pix
         row.ax[cols.start : cols.stop],
         box and (box[0] - cols.start, box[1] - rows.start, box[2] - cols.start, box[3] - rows.start),
         longest=longest,
+        mirrored=mirrored,
         follow=False,
         palette=DAY,
     )
 
 
-def _place(preview: Pixels, image_size: tuple[int, int], box: Edges | None, height: int) -> Pixels:
+def _place(
+    preview: Pixels, image_size: tuple[int, int], box: Edges | None, height: int, mirrored: tuple[bool, bool]
+) -> Pixels:
     """The input with its box, not much higher than the glimpses beside it."""
     height = max(height, INPUT * 2 // 3)
-    place = outlined(preview, image_size, box, INPUT, DAY)
+    place = outlined(preview, image_size, box, INPUT, DAY, mirrored=mirrored)
     if place.shape[0] <= height:
         return place
-    return outlined(preview, image_size, box, max(64, INPUT * height // place.shape[0]), DAY)
+    return outlined(preview, image_size, box, max(64, INPUT * height // place.shape[0]), DAY, mirrored=mirrored)
 
 
 def _tops(heights: Sequence[int]) -> list[int]:

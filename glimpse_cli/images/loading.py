@@ -291,7 +291,8 @@ def _refusal(error: BaseException, name: str) -> PictureError:
     """Any exception of a decoder -> a reason. Nothing in its text depends on where in memory things lie."""
     said = shown(str(error).strip() or type(error).__name__)
     if isinstance(error, (MemoryError, Image.DecompressionBombError, Image.DecompressionBombWarning)):
-        return PictureError(f"{name} is too large", Reason.TOO_LARGE, why=said, hint="--max-pixels allows more")
+        why = "out of memory" if isinstance(error, MemoryError) else "more pixels than are allowed"
+        return PictureError(f"{name} is too large", Reason.TOO_LARGE, why=why, hint="--max-pixels allows more")
     if (
         isinstance(error, _ENDED)
         or isinstance(error.__cause__, _ENDED)

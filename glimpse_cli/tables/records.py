@@ -101,10 +101,13 @@ def _json_lines(data: bytes, name: str) -> _Table:
     return list(columns), records
 
 
+_OBJECT_A_LINE = 'JSON lines, an object a line: {"image": "a.jpg", ...}'
+
+
 def _json_record(line: str, where: str) -> Record:
-    value = _json(line, where)
+    value = _json(line, where, _OBJECT_A_LINE)
     if not isinstance(value, dict):
-        raise UsageError(f"{where}: {quoted(value)} is no JSON object", hint='{"image": "a.jpg", ...}')
+        raise UsageError(f"{where}: {quoted(value)} is no JSON object", hint=_OBJECT_A_LINE)
     return Record(where, value)
 
 
@@ -113,7 +116,8 @@ def _coco(data: bytes, name: str) -> _Table:
     parts = [document.get(key) if isinstance(document, dict) else None for key in ("images", "annotations")]
     for key, part in zip(("images", "annotations"), parts, strict=True):
         if not isinstance(part, list):
-            raise UsageError(f"{name} is no COCO file: it has no list of {key}", hint="JSON lines end in .jsonl")
+            hint = None if any(isinstance(other, list) for other in parts) else "JSON lines end in .jsonl"
+            raise UsageError(f"{name} is no COCO file: it has no list of {key}", hint=hint)
     images = _named(parts[0], name, "images")
     names = {
         key: image["name"] for key, image in _named_or_none(document.get("categories"), name).items() if "name" in image
@@ -197,7 +201,7 @@ class NotJson(str):
     __slots__ = ()
 
 
-def _json(text: str, where: str) -> Any:
+def _json(text: str, where: str, hint: str | None = None) -> Any:
     """A JSON value, where a `NotJson` stands for a number that is none.
 
     Raises:
@@ -206,7 +210,7 @@ def _json(text: str, where: str) -> Any:
     try:
         return _decode(text)
     except ValueError as error:
-        raise UsageError(f"{where}: not JSON", why=str(error)) from error
+        raise UsageError(f"{where}: not JSON", why=str(error), hint=hint) from error
     except RecursionError as error:
         raise UsageError(f"{where}: the JSON is nested too deep") from error
 

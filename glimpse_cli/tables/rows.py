@@ -102,7 +102,7 @@ def spelling_of(columns: Sequence[str], name: str, defaults: Defaults) -> str:
     present = set(columns)
     found = f"its columns are {', '.join(map(shown, columns)) or 'none'}"
     if "image" not in present:
-        raise UsageError(f"{name}: the column image is missing", why=found)
+        raise UsageError(f"{name}: the column image is missing", why=found, hint=_ASK)
     whole = [key for key, names in _SPELLINGS.items() if present.issuperset(names)]
     if len(whole) > 1:
         two = " and ".join(",".join(_SPELLINGS[key]) for key in whole)
@@ -170,9 +170,9 @@ def _place(values: Mapping[str, Any], spelling: str, defaults: Defaults) -> Plac
         return GridPlace(Pair(*numbers[:2]), Pair(*numbers[2:]))
     a, b, c, d = numbers
     if spelling == "xywh":
-        for column, side in (("w", c), ("h", d)):
+        for column, name, side in (("w", "width", c), ("h", "height", d)):
             if side <= 0:
-                raise ParameterError(f"column {column}: a box's side must be above 0, got {side:g}")
+                raise ParameterError(f"column {column}: a box's {name} must be above 0, got {side:g}")
         a, b, c, d = box_numbers(a, b, c, d, "xywh")
     return BoxPlace((a, b, c, d), defaults.normalized, defaults.margin, defaults.keep_aspect)
 

@@ -68,9 +68,10 @@ def hat_axis(p: Tensor, N: int, padding: str, dtype: torch.dtype) -> Axis:
 
 def nearest_axis(p: Tensor, N: int, padding: str, dtype: torch.dtype) -> Axis:
     """The pixel of each place, as `kernels.Nearest` finds it: a hat whose places are whole. Outside by the padding."""
-    p = p.detach().clamp(-2, N + 1) if padding == "zeros" else _inside(p.detach(), N, padding)
+    p = (p.detach() + (0.5 + TIE)).floor()
+    p = p.clamp(-2, N + 1) if padding == "zeros" else _inside(p, N, padding)
     nothing = p - p  # but NaN where the place is no number, which a pixel's index cannot be
-    return Axis((p + (0.5 + TIE)).floor().long(), nothing, torch.ones_like(p[..., 0], dtype=dtype))
+    return Axis(p.long(), nothing, torch.ones_like(p[..., 0], dtype=dtype))
 
 
 def weights(axis: Axis, pixels: Tensor, kernel: str, eps: float) -> tuple[Tensor, Tensor | None]:
