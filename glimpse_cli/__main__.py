@@ -20,9 +20,12 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")  # a name never stops the command that shows it
-    from glimpse_cli.cli.app import app  # noqa: PLC0415 - after the lines above
+    try:
+        from glimpse_cli.cli.app import app  # noqa: PLC0415 - after the lines above
 
-    app(prog_name="glimpse")
+        app(prog_name="glimpse")
+    except KeyboardInterrupt:  # before the command line, or after it, has an answer to it
+        sys.exit(130)
 
 
 if __name__ == "__main__":

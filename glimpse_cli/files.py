@@ -5,6 +5,7 @@ Nothing here knows what the bytes mean. Verbs: `read_bytes`, `read_stream`, `wri
 
 import errno
 import os
+import re
 import secrets
 import stat
 from contextlib import suppress
@@ -18,7 +19,7 @@ MAX_BYTES = 512 * 2**20
 _CHUNK = 2**20
 
 # A name that no user would choose: what a killed run leaves behind can be told from everything else.
-TEMPORARY_PREFIX, TEMPORARY_SUFFIX = ".glimpse-", ".tmp"
+_TEMPORARY = re.compile(r"\.glimpse-[0-9a-f]{16}\.tmp")
 
 # Absent on Windows, where a FIFO does not block and text translation must be switched off.
 _READ = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
@@ -85,7 +86,7 @@ def write_whole(path: str | Path, data: bytes) -> None:
     """
     path = Path(path)
     _require_file(path)
-    temporary = path.parent / f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}{TEMPORARY_SUFFIX}"
+    temporary = temporary_beside(path)
     try:
         try:
             _write_new(temporary, data)
@@ -109,6 +110,16 @@ def make_folder(path: str | Path) -> None:
         Path(path).mkdir(parents=True, exist_ok=True)
     except (OSError, ValueError) as error:
         raise OutputError(f"cannot make the folder {shown(path)}", why=_reason(error)) from error
+
+
+def temporary_beside(path: Path) -> Path:
+    """A name for a file, in the folder of the one that it will become."""
+    return path.parent / f".glimpse-{secrets.token_hex(8)}.tmp"
+
+
+def is_temporary(name: str) -> bool:
+    """Whether a name is one of `temporary_beside`."""
+    return _TEMPORARY.fullmatch(name) is not None
 
 
 def shown(name: str | bytes | Path) -> str:

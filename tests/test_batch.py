@@ -6,6 +6,7 @@ import re
 import socket
 import subprocess
 import sys
+import tarfile
 from dataclasses import replace
 
 import numpy as np
@@ -15,9 +16,9 @@ from typer.testing import CliRunner
 
 from glimpse_cli import batch, draw, glimpse, tables
 from glimpse_cli.batch import landing, runner, sheet, worker
-from glimpse_cli.batch.journal import Journal
+from glimpse_cli.batch.journal import Journal, checked_line_of, parsed
 from glimpse_cli.batch.known import Errand, Ways
-from glimpse_cli.batch.own import METADATA
+from glimpse_cli.batch.own import METADATA, hash_of, is_intact
 from glimpse_cli.batch.plan import plan as planned
 from glimpse_cli.batch.pool import Pool
 from glimpse_cli.cli.app import app
@@ -313,10 +314,10 @@ def rewritten(out, change):
     """The journal's records, with the header left as it is, changed by hand."""
     journal = out / ".glimpse" / "journal.jsonl"
     head, *rest = journal.read_bytes().splitlines(keepends=True)
-    records = [json.loads(line) for line in rest]
+    records = [parsed(line) for line in rest]
     for record in records:
         change(record)
-    journal.write_bytes(head + b"".join(json.dumps(record).encode() + b"\n" for record in records))
+    journal.write_bytes(head + b"".join(map(checked_line_of, records)))
 
 
 @pytest.mark.parametrize("force", [False, True])
@@ -328,7 +329,8 @@ def test_nothing_outside_the_folder_is_taken_away_whatever_the_journal_says(forc
     mine = [elsewhere / "c.png", elsewhere / "mine.png", tmp_path / "mine.png"]
     for path in mine[1:]:
         path.write_text("mine")
-    rewritten(out, lambda record: record["files"].update({str(mine[1]): "", "../mine.png": "", "sub/mine.png": ""}))
+    theirs = dict.fromkeys((str(mine[1]), "../mine.png", "sub/mine.png"), hash_of(b"mine"))
+    rewritten(out, lambda record: record["files"].update(theirs))
     for name in ("a.png", "sub/c.png"):
         (photos / name).write_text("words")
     changes = {"look": replace(LOOK, size=(7, 5))} if force else {}
@@ -344,9 +346,169 @@ def test_taking_a_stack_apart_writes_nothing_outside_its_parts(photos, tmp_path)
     (out / ".glimpse" / "parts").mkdir()
     (out / ".glimpse" / "parts" / "sub").symlink_to(elsewhere)
     (photos / "a.png").write_text("words")
-    with pytest.raises(InputError, match=r"cannot open .*c\.png"):
+    with pytest.raises(OutputError, match=r"sub/c\.png is no part of this run"):
         batch.run(settings(photos, out, form="stack"))
     assert list(elsewhere.iterdir()) == []
+
+
+@pytest.mark.parametrize("form", ["stack", "shards"])
+def test_to_begin_anew_takes_no_file_away_that_has_the_name_of_a_part(form, photos, tmp_path):
+    out = tmp_path / "out"
+    batch.run(settings(photos, out, form=form, shards=1))
+    (out / "a.png").write_text("mine")
+    anew = settings(photos, out, form=form, shards=1, look=replace(LOOK, size=(7, 5)), force=True)
+    assert batch.run(anew).done == 4
+    assert (out / "a.png").read_text() == "mine"
+
+
+def test_to_begin_anew_takes_no_file_away_that_stands_where_a_glimpse_once_was(photos, tmp_path):
+    out = tmp_path / "out"
+    batch.run(settings(photos, out))
+    (photos / "a.png").write_text("words")
+    assert batch.run(settings(photos, out)).failed == 1
+    (out / "a.png").write_text("mine")
+    assert batch.run(settings(photos, out, look=replace(LOOK, size=(7, 5)), force=True)).done == 3
+    assert (out / "a.png").read_text() == "mine"
+
+
+@pytest.mark.parametrize("form", ["stack", "shards"])
+def test_columns_that_say_where_a_glimpse_is_are_the_run_s_whatever_a_table_has(form, photos, tmp_path):
+    (tmp_path / "secret").write_text("mine")
+    text = (
+        "image,x0,y0,x1,y1,name,index,key,shard,mask_file_name\n"
+        f"a.png,3,2,17.5,19,{tmp_path}/secret,7,../x,s,cat\nb.png,3,2,17.5,19,cat,0,,,\n"
+    )
+    out = tmp_path / "out"
+    assert batch.run(of_table(photos, out, text, form=form, shards=1)).done == 2
+    first = lines(out / METADATA)[0]
+    assert (first["name"], first["name_"]) == ("a.png", f"{tmp_path}/secret")
+    assert (first["index_"], first["key_"], first["shard_"], first["mask_file_name_"]) == ("7", "../x", "s", "cat")
+    if form == "stack":
+        assert first["index"] == 0
+        np.testing.assert_array_equal(np.load(out / "stack.npy")[0], expected(1))
+    else:
+        with tarfile.open(out / "shard-000000.tar") as tar:
+            assert tar.getnames() == ["00000000.png", "00000000.json", "00000001.png", "00000001.json"]
+            np.testing.assert_array_equal(np.asarray(Image.open(tar.extractfile("00000000.png"))), expected(1))
+    picture(photos / "b.png", 9)
+    assert batch.run(of_table(photos, out, text, form=form, shards=1)).done == 1
+
+
+@pytest.mark.parametrize("form", ["stack", "shards"])
+def test_parts_that_a_killed_run_left_are_not_taken_for_those_of_the_journal(form, photos, tmp_path):
+    out = tmp_path / "out"
+    whole = settings(photos, out, form=form, shards=2)
+    batch.run(whole)
+    stale = out / ".glimpse" / "parts"
+    stale.mkdir()
+    for name in ("a.png", "gone.png"):
+        (stale / name).write_bytes(bytes(5 * 7 * 3))
+    picture(photos / "b.png", 9)
+    assert batch.run(whole).done == 1
+    batch.run(replace(whole, folder=str(tmp_path / "fresh")))
+    assert tree(out) == tree(tmp_path / "fresh")
+
+
+@pytest.mark.parametrize("form", ["stack", "shards"])
+def test_what_is_put_together_follows_a_picture_that_goes_and_comes_back(form, photos, tmp_path):
+    out = tmp_path / "out"
+    whole = settings(photos, out, form=form, shards=2)
+    batch.run(whole)
+    before = tree(out)
+    (photos / "a.png").rename(tmp_path / "a.png")
+    assert batch.run(whole).gone == 0
+    (tmp_path / "a.png").rename(photos / "a.png")
+    assert batch.run(whole).done == 1
+    assert tree(out) == before
+
+
+def test_a_picture_is_never_replaced_by_its_glimpse_whatever_links_lead_to_it(photos, tmp_path):
+    out, linked = tmp_path / "out", tmp_path / "linked"
+    batch.run(settings(photos, out))
+    linked.mkdir()
+    (linked / "a.jpg").symlink_to(out / "a.png")
+    for force in (False, True):
+        with pytest.raises(UsageError, match=r"the output a\.png is also an input"):
+            batch.run(settings(linked, out, force=force))
+
+
+@pytest.mark.parametrize("name", ["metadata.jsonl", "errors.jsonl"])
+@pytest.mark.parametrize("force", [False, True])
+def test_a_table_is_never_replaced(name, force, photos, tmp_path):
+    out = tmp_path / "out"
+    text = '{"image": "a.png", "x0": 1, "y0": 2, "x1": 9, "y1": 9}\n'
+    from_file = of_table(photos, out, text, ".jsonl", table=str(out / name), force=force)
+    batch.run(replace(from_file, table=None))
+    (out / name).write_text(text)
+    with pytest.raises(UsageError, match=f"the output {name} is also an input"):
+        batch.run(from_file)
+    assert (out / name).read_text() == text
+
+
+@pytest.mark.parametrize("change", [(b'"coverage":1.0', b'"coverage":1.4'), (b'"errors":[]', b'"error{":[]')])
+def test_a_journal_in_which_a_disk_changed_a_word_costs_that_picture_s_work(change, photos, tmp_path):
+    out = tmp_path / "out"
+    batch.run(settings(photos, out))
+    journal, before = out / ".glimpse" / "journal.jsonl", tree(out)
+    journal.write_bytes(journal.read_bytes().replace(*change, 1))
+    assert batch.run(settings(photos, out)).done == 1
+    assert tree(out) == before
+    assert batch.run(settings(photos, out)).skipped == 4
+
+
+def test_a_run_that_began_while_another_was_planned_is_told_of_or_gone_on_with(photos, tmp_path, monkeypatch):
+    out, genuine = tmp_path / "out", runner.plan
+
+    def meanwhile(wanted):
+        monkeypatch.setattr(runner, "plan", genuine)
+        batch.run(settings(photos, out))
+        return genuine(wanted)
+
+    monkeypatch.setattr(runner, "plan", meanwhile)
+    assert batch.run(settings(photos, out)).skipped == 4
+
+
+def test_what_a_run_keeps_for_itself_lies_behind_no_link(photos, tmp_path):
+    out, elsewhere = tmp_path / "out", tmp_path / "elsewhere"
+    out.mkdir()
+    (elsewhere / "parts").mkdir(parents=True)
+    (elsewhere / "parts" / "mine").write_text("mine")
+    (out / ".glimpse").symlink_to(elsewhere)
+    with pytest.raises(OutputError, match=r"\.glimpse is a link"):
+        batch.run(settings(photos, out, form="stack"))
+    assert (elsewhere / "parts" / "mine").read_text() == "mine"
+
+
+def test_what_is_no_plain_file_is_not_as_it_was_left(tmp_path):
+    (tmp_path / "file").write_bytes(b"mine")
+    (tmp_path / "link").symlink_to(tmp_path / "file")
+    os.mkfifo(tmp_path / "fifo")
+    assert [is_intact(tmp_path / name, hash_of(b"mine")) for name in ("file", "link", "fifo", "none")] == [
+        True, False, False, False,
+    ]  # fmt: skip
+
+
+def test_a_contact_sheet_that_could_not_be_replaced_twice_is_still_known(photos, tmp_path, monkeypatch):
+    out, drawn = tmp_path / "out", tmp_path / "sheet.png"
+    with_sheet = settings(photos, out, contact_sheet=str(drawn))
+    batch.run(with_sheet)
+    genuine = sheet.write_whole
+
+    def full(path, data):
+        if str(path) == str(drawn):
+            raise OutputError("cannot write", why="No space left on device")
+        genuine(path, data)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(sheet, "write_whole", full)
+        for seed in (7, 8):
+            picture(photos / "a.png", seed)
+            with pytest.raises(OutputError, match="cannot write"):
+                batch.run(with_sheet)
+    picture(photos / "a.png", 9)
+    assert batch.run(with_sheet).done == 1
+    batch.run(settings(photos, tmp_path / "fresh", contact_sheet=str(tmp_path / "fresh.png")))
+    assert drawn.read_bytes() == (tmp_path / "fresh.png").read_bytes()
 
 
 def test_a_link_that_leads_round_in_a_circle_fails_the_rows_below_it_in_words(photos, tmp_path):
@@ -676,6 +838,15 @@ def test_what_a_killed_run_wrote_and_did_not_note_is_its_own(change, killed, pho
     assert tree(killed) == tree(tmp_path / "calm")
 
 
+def test_what_a_killed_run_wrote_is_known_though_its_picture_was_away_in_between(killed, photos, tmp_path):
+    (photos / "a.png").rename(tmp_path / "a.png")
+    assert batch.run(settings(photos, killed)).done == 3
+    picture(photos / "a.png", 9)
+    assert batch.run(settings(photos, killed)).done == 1
+    batch.run(settings(photos, tmp_path / "fresh"))
+    assert tree(killed) == tree(tmp_path / "fresh")
+
+
 def test_a_file_that_took_the_place_of_what_a_killed_run_wrote_stays(killed, photos):
     (killed / "a.png").write_text("mine")
     assert batch.run(settings(photos, killed)).failed == 1
@@ -755,11 +926,13 @@ def test_what_another_run_writes_below_the_folder_is_left_to_it(photos, tmp_path
     batch.run(settings(photos, out))
     batch.run(settings(photos, out / "other"))
     (out / "other" / "deep").mkdir()
-    ours, theirs = (folder / ".glimpse-00.tmp" for folder in (out / "sub", out / "other" / "deep"))
+    left = f".glimpse-{'0' * 16}.tmp"
+    ours, theirs, mine = out / "sub" / left, out / "other" / "deep" / left, out / ".glimpse-settings.tmp"
+    mine.touch()
     ours.touch()
     theirs.touch()
     batch.run(settings(photos, out))
-    assert (ours.exists(), theirs.exists()) == (False, True)
+    assert (ours.exists(), theirs.exists(), mine.exists()) == (False, True, True)
 
 
 def test_a_file_that_is_written_piece_by_piece_has_its_name_on_the_disk(tmp_path, monkeypatch):

@@ -223,8 +223,7 @@ def test_a_writer_killed_half_way_leaves_the_old_file_and_a_name_that_can_be_tol
     assert run.returncode == -signal.SIGKILL
     assert (tmp_path / "out").read_bytes() == b"before"
     (left,) = set(names(tmp_path)) - {"out"}
-    assert left.startswith(files.TEMPORARY_PREFIX)
-    assert left.endswith(files.TEMPORARY_SUFFIX)
+    assert files.is_temporary(left)
 
 
 def test_what_is_no_regular_file_is_never_replaced(tmp_path):

@@ -5,6 +5,7 @@ files. `seal` makes the whole from the parts, a part at a time, and `unseal` the
 """
 
 import json
+import os
 import tarfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -18,9 +19,9 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from glimpse_cli import images
+from glimpse_cli.batch.journal import files_in
 from glimpse_cli.batch.landing import whole
-from glimpse_cli.batch.manifest import hash_of
-from glimpse_cli.batch.own import METADATA, OWN, is_within
+from glimpse_cli.batch.own import METADATA, PARTS, hash_of_file, is_within
 from glimpse_cli.batch.plan import Settings
 from glimpse_cli.errors import OutputError
 from glimpse_cli.files import make_folder, read_bytes, shown, write_whole
@@ -33,7 +34,7 @@ Done = Iterable[tuple[int, dict[str, Any]]]  # (place in the plan, row) as from 
 def parts_of(settings: Settings) -> Path:
     """Where the glimpses of a run lie while it works."""
     folder = Path(settings.folder)
-    return folder if settings.form == "files" else folder / OWN / "parts"
+    return folder if settings.form == "files" else folder / PARTS
 
 
 def placed(settings: Settings, rows: int) -> Callable[[int, int, dict[str, Any]], dict[str, Any]]:
@@ -74,7 +75,7 @@ def seal(settings: Settings, done: Callable[[], Done], rows: int) -> dict[str, s
         _seal_stack(settings, done)
     else:
         _seal_shards(settings, done(), rows)
-    return {name: hash_of(Path(settings.folder, name)) or "" for name in (*names, METADATA)}
+    return {name: hash_of_file(Path(settings.folder, name)) or "" for name in (*names, METADATA)}
 
 
 def names_of(settings: Settings) -> list[str]:
@@ -86,12 +87,32 @@ def names_of(settings: Settings) -> list[str]:
 
 def is_intact(settings: Settings, sealed: Mapping[str, str]) -> bool:
     """Whether every file that was put together is as it was left."""
-    return bool(sealed) and all(hash_of(Path(settings.folder, name)) == found for name, found in sealed.items())
+    return bool(sealed) and all(hash_of_file(Path(settings.folder, name)) == found for name, found in sealed.items())
+
+
+def remove_stale(settings: Settings, lines: Iterable[bytes | None]) -> None:
+    """Take away parts of which no line tells as they are: a run that was killed left them, or what they are of went.
+
+    Args:
+        settings: of the run.
+        lines: the journal's, of every picture that is wanted.
+    """
+    parts = parts_of(settings)
+    there = [Path(here, name) for here, _, names in os.walk(parts) for name in names]
+    if not there:
+        return
+    listed: dict[str, str] = {}
+    for line in lines:
+        listed.update(files_in(line))
+    for path in there:
+        if hash_of_file(path) != listed.get(path.relative_to(parts).as_posix(), ""):
+            with suppress(OSError):
+                path.unlink()
 
 
 def unseal(settings: Settings, sealed: Mapping[str, str]) -> None:
     """Take apart what is intact, leaving the parts that are newer as they are."""
-    intact = [name for name, found in sealed.items() if hash_of(Path(settings.folder, name)) == found]
+    intact = [name for name, found in sealed.items() if hash_of_file(Path(settings.folder, name)) == found]
     for name, data in _unsealed(settings, intact):
         part = parts_of(settings) / name
         if is_within(parts_of(settings), name) and not part.exists():
@@ -147,6 +168,8 @@ def _one_size(settings: Settings) -> tuple[int, int]:
 
 
 def _part(settings: Settings, name: str, length: int | None = None) -> bytes:
+    if not is_within(parts_of(settings), name):
+        raise OutputError(f"{shown(name)} is no part of this run")
     data = read_bytes(parts_of(settings) / name)
     if length is not None and len(data) != length:
         raise OutputError(f"the part {shown(name)} is damaged", hint="run the same command again")

@@ -1,13 +1,14 @@
 """What a run has done so far, on disk, so that the same command takes it up again, wherever it was killed.
 
-A line a picture, appended when its glimpses are on the disk; of two lines for one picture the later counts, and a
-last line that was cut short counts for nothing. Lines are believed only as far as the bytes they speak of bear them
-out: they carry the hashes of the input and of every output (see `worker`).
+A line a picture, appended when its glimpses are on the disk; of two lines for one picture the later counts. A line
+carries a hash of itself, without which it counts for nothing: one that was cut short, or that a disk has changed. What
+it speaks of is believed only as far as the bytes bear it out: it carries the hashes of the input and of every output.
 """
 
 import fcntl
 import json
 import os
+import shutil
 import socket
 import time
 from array import array
@@ -17,17 +18,24 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from glimpse_cli.batch.landing import cannot
-from glimpse_cli.batch.own import JOURNAL, OWN, is_within
+from glimpse_cli.batch.own import JOURNAL, OWN, PARTS, hash_of, is_intact, is_within
 from glimpse_cli.batch.plan import Item
 from glimpse_cli.errors import OutputError, UsageError
 from glimpse_cli.files import make_folder, shown
 
 _NOTHING = -1
+_CHECK = b',"check":"'
 
 
 def line_of(record: Mapping[str, Any]) -> bytes:
     r"""A record as a line; half a character of a name that is not UTF-8 becomes JSON's own ``\udcff``."""
     return json.dumps(record, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "backslashreplace") + b"\n"
+
+
+def checked_line_of(record: Mapping[str, Any]) -> bytes:
+    """A record as a line that tells whether it is what was written; see `parsed`."""
+    body = line_of(record)[:-2]
+    return body + _CHECK + hash_of(body).encode() + b'"}\n'
 
 
 @contextmanager
@@ -40,6 +48,8 @@ def locked(folder: str) -> Iterator[None]:
     """
     own = Path(folder, OWN)
     make_folder(own)
+    if own.is_symlink():
+        raise OutputError(f"{shown(own)} is a link", why="what a run keeps for itself lies in its folder")
     try:
         lock = (own / "lock").open("a+b", buffering=0)
     except OSError as error:
@@ -77,7 +87,7 @@ class Journal:
         folder: the run's.
         settings: what the bytes of its outputs follow from.
         items: the plan's, whose lines can be asked for by their place in it.
-        force: a journal of other settings is begun anew; of these, what is no longer wanted is taken away.
+        force: a journal of other settings is begun anew; in one of these, what is no longer wanted is dropped.
 
     Raises:
         UsageError: the folder holds a run with other settings.
@@ -97,7 +107,8 @@ class Journal:
         except OSError as error:
             raise cannot(self._path, error) from error
         try:
-            self._end = self._read(items, drop=force) if self._is_of(settings, force=force) else self._begin()
+            ours = self._is_of(settings, force=force)
+            self._end = self._read(items, str(settings["form"]), force=force) if ours else self._begin()
         except BaseException as error:
             self.close()
             if isinstance(error, OSError):
@@ -121,15 +132,20 @@ class Journal:
         raise UsageError(told, why=why, hint="--force starts anew, another -o keeps both")
 
     def _begin(self) -> int:
+        self._file.seek(0)
+        before = _settings_of(self._file.readline())
+        shutil.rmtree(self.folder / PARTS, ignore_errors=True)
         for record in self.records():
-            _remove_outputs(self.folder, record)
+            self._remove_outputs(record.get("sealed", {}))
+            if before and before.get("form") == "files":  # else these were parts
+                self._remove_outputs(record.get("files", {}))
         self._file.truncate(0)
         self._file.seek(0)
         self._file.write(self._header)
         self._sync()
         return len(self._header)
 
-    def _read(self, items: Sequence[Item], *, drop: bool) -> int:
+    def _read(self, items: Sequence[Item], form: str, *, force: bool) -> int:
         """Note where each item's last line is; returns where the last whole line ends."""
         places = {item.image: n for n, item in enumerate(items)}
         others: dict[str, dict[str, Any]] = {}
@@ -148,12 +164,13 @@ class Journal:
                 others.pop(record["image"], None)
             end += len(line)
         self._file.truncate(end)
-        if not drop:
+        if form == "files" and not force:
             self.others = len(others)
             return end
-        for record in others.values():
-            _remove_outputs(self.folder, record)
-        dropped = b"".join(line_of({"image": image, "files": {}, "rows": [], "errors": []}) for image in others)
+        for record in others.values() if form == "files" else ():  # what is put together anew is without them
+            self._remove_outputs(record["files"])
+        gone = ({"image": image, "files": {}, "rows": [], "errors": []} for image in others)
+        dropped = b"".join(map(checked_line_of, gone))
         self._file.write(dropped)
         self._sync()
         return end + len(dropped)
@@ -185,7 +202,7 @@ class Journal:
 
     def seal(self, files: Mapping[str, str]) -> None:
         """Note that everything so far is in these files, which were put together at the end; with their hashes."""
-        self._write(line_of({"sealed": files}))
+        self._write(checked_line_of({"sealed": files}))
         self._sync()
         self.sealed, self._sealed_at = dict(files), self._end
 
@@ -206,6 +223,14 @@ class Journal:
         self._file.flush()
         os.fsync(self._file.fileno())
 
+    def _remove_outputs(self, files: Mapping[str, str]) -> None:
+        """Take away files of these hashes where they still are what was written; nothing else is touched."""
+        for name, found in files.items():
+            # a journal is a file that others may have written, and a folder may be a link
+            if is_within(self.folder, name) and is_intact(self.folder / name, found):
+                with suppress(OSError):
+                    (self.folder / name).unlink()
+
     def close(self) -> None:
         """Let go of the file."""
         with suppress(OSError):
@@ -223,9 +248,12 @@ def _settings_of(line: bytes) -> dict[str, Any] | None:
 
 
 def parsed(line: bytes) -> dict[str, Any]:
-    """A record, or nothing where a failing disk left something else."""
+    """The record of a line of `checked_line_of`, or nothing where a failing disk left something else."""
+    body, _, check = line.rpartition(_CHECK)
+    if check != hash_of(body).encode() + b'"}\n':
+        return {}
     try:
-        record = json.loads(line)
+        record = json.loads(body + b"}")
     except (ValueError, RecursionError):
         return {}
     if not isinstance(record, dict):
@@ -238,14 +266,6 @@ def files_in(line: bytes | None) -> dict[str, str]:
     """The files that a picture's line lists: hash by name."""
     files: dict[str, str] = parsed(line).get("files", {}) if line is not None else {}
     return files
-
-
-def _remove_outputs(folder: Path, record: Mapping[str, Any]) -> None:
-    """What a run that is begun anew had written; nothing else is touched."""
-    for name in (*record.get("files", ()), *record.get("sealed", ())):
-        if is_within(folder, name):  # a journal is a file that others may have written, and a folder may be a link
-            with suppress(OSError, ValueError):
-                (folder / name).unlink()
 
 
 def _difference(before: Mapping[str, Any], now: Mapping[str, Any], within: str = "") -> str:

@@ -3,7 +3,6 @@
 It holds if it is about the same wants, if the input has the bytes it had, and if every output does.
 """
 
-import json
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -11,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from glimpse_cli.batch.journal import files_in
+from glimpse_cli.batch.journal import files_in, parsed
 from glimpse_cli.batch.own import hash_of, is_intact
 from glimpse_cli.batch.plan import Form, Item
 from glimpse_cli.items import Reading, Writing
@@ -59,7 +58,7 @@ def record_of(errand: Errand, ways: Ways) -> dict[str, Any] | None:
     """The line of an earlier run, if it is about these wants and every output is as it was left."""
     if errand.line is None:
         return None
-    record: dict[str, Any] = json.loads(errand.line)
+    record = parsed(errand.line)
     if record.get("errors") or record.get("wants") != wants_of(errand.item):
         return None
     if set(errand.item.names(ways.writing)) != set(record["files"]):

@@ -5,7 +5,6 @@ under temporary names, then flushed, which the disk does for all of them in near
 """
 
 import os
-import secrets
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from typing import BinaryIO
 
 from glimpse_cli.batch.own import OWN
 from glimpse_cli.errors import OutputError
-from glimpse_cli.files import TEMPORARY_PREFIX, TEMPORARY_SUFFIX, shown
+from glimpse_cli.files import is_temporary, shown, temporary_beside
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +30,7 @@ def write(path: Path, data: bytes) -> Waiting:
     Raises:
         OutputError: the disk is full, or the like.
     """
-    waiting = Waiting(_beside(path), path)
+    waiting = Waiting(temporary_beside(path), path)
     try:
         waiting.temporary.write_bytes(data)
     except OSError as error:
@@ -74,7 +73,7 @@ def whole(path: Path) -> Iterator[BinaryIO]:
     Raises:
         OutputError: the disk is full, or the like; what was at ``path`` is untouched.
     """
-    temporary = _beside(path)
+    temporary = temporary_beside(path)
     try:
         try:
             with temporary.open("xb") as file:
@@ -96,13 +95,9 @@ def remove_temporaries(folder: str) -> None:
     for here, folders, names in os.walk(folder):
         folders[:] = [below for below in folders if not os.path.lexists(os.path.join(here, below, OWN))]  # noqa: PTH118 - strings
         for name in names:
-            if name.startswith(TEMPORARY_PREFIX) and name.endswith(TEMPORARY_SUFFIX):
+            if is_temporary(name):
                 with suppress(OSError):
                     Path(here, name).unlink()
-
-
-def _beside(path: Path) -> Path:
-    return path.parent / f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}{TEMPORARY_SUFFIX}"
 
 
 def _flush(waiting: Waiting) -> None:

@@ -6,7 +6,6 @@ the same bytes as one that was not.
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +14,6 @@ from glimpse_cli.batch.landing import whole
 from glimpse_cli.batch.own import ERRORS, METADATA, RUN
 from glimpse_cli.batch.plan import Plan
 from glimpse_cli.files import write_whole
-
-_CHUNK = 2**20
 
 Placed = Callable[[int, int, dict[str, Any]], dict[str, Any]]  # (place in the plan, among the done, row) -> row
 
@@ -66,15 +63,3 @@ def _record(journal: Journal, n: int) -> dict[str, Any]:
 def write_run(folder: Path, document: Mapping[str, Any]) -> None:
     """``run.json``, for people."""
     write_whole(folder / RUN, json.dumps(document, indent=1).encode() + b"\n")
-
-
-def hash_of(path: Path) -> str | None:
-    """The hash of a file of any size, or None where there is none that can be read."""
-    found = blake2b(digest_size=16)
-    try:
-        with path.open("rb") as file:
-            while chunk := file.read(_CHUNK):
-                found.update(chunk)
-    except OSError:
-        return None
-    return found.hexdigest()

@@ -4,16 +4,22 @@ Whatever a run takes away or replaces has passed through here: a name is one of 
 is as the run left it (`is_intact`) or the journal lists it.
 """
 
-import sys
+import stat
 from hashlib import blake2b
 from pathlib import Path
 
-from glimpse_cli.errors import InputError, OutputError
-from glimpse_cli.files import read_bytes, shown
+from glimpse_cli.errors import OutputError
+from glimpse_cli.files import shown
 
 # Beside the glimpses; and the folder, hidden, in which a run keeps what it needs to be taken up again.
 METADATA, ERRORS, RUN, OWN = "metadata.jsonl", "errors.jsonl", "run.json", ".glimpse"
 JOURNAL = f"{OWN}/journal.jsonl"
+PARTS = f"{OWN}/parts"  # of what is put together at the end
+
+# What ``metadata.jsonl`` says beside a picture's own columns where glimpses are put together (see `gather.placed`).
+PLACE_COLUMNS = ("name", "index", "shard", "key", "mask_file_name")
+
+_CHUNK = 2**20
 
 
 def is_within(folder: str | Path, name: str) -> bool:
@@ -32,10 +38,7 @@ def is_within(folder: str | Path, name: str) -> bool:
 
 def is_intact(path: Path, found: str) -> bool:
     """Whether a file, which is no link, has the content of this hash."""
-    try:
-        return not path.is_symlink() and hash_of(read_bytes(path, sys.maxsize)) == found
-    except InputError:
-        return False
+    return hash_of_file(path) == found
 
 
 def exists(path: Path, instead: str = "-o") -> OutputError:
@@ -46,3 +49,17 @@ def exists(path: Path, instead: str = "-o") -> OutputError:
 def hash_of(data: bytes) -> str:
     """What tells one content from another."""
     return blake2b(data, digest_size=16).hexdigest()
+
+
+def hash_of_file(path: Path) -> str | None:
+    """The hash of a file of any size; None where there is none that can be read, or a link to one."""
+    found = blake2b(digest_size=16)
+    try:
+        if not stat.S_ISREG(path.lstat().st_mode):  # a FIFO would be waited for
+            return None
+        with path.open("rb", buffering=0) as file:
+            while chunk := file.read(_CHUNK):
+                found.update(chunk)
+    except (OSError, ValueError):
+        return None
+    return found.hexdigest()

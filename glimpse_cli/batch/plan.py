@@ -5,9 +5,11 @@ What stops a run is found here: names that collide, outputs that are inputs. Wha
 
 import os
 import posixpath
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
+from functools import cache
+from itertools import chain
 from typing import Any, Literal
 
 from glimpse_cli.batch import sheet
@@ -46,6 +48,7 @@ class Settings:
         folder: where everything goes.
         look: where and how to look, the same for all; None where a table says it.
         rows: a table's rows, in its order.
+        table: the file of the rows, where it is one.
         base: the folder that a table's names are relative to.
         defaults: what the rows were read with.
         reading: how pictures are read.
@@ -64,6 +67,7 @@ class Settings:
     folder: str
     look: Look | None = None
     rows: Sequence[Row | BadRow] | None = field(default=None, repr=False)
+    table: str | None = None
     base: str = "."
     defaults: Defaults | None = None
     reading: Reading = field(default_factory=Reading)
@@ -442,19 +446,31 @@ def _refuse_other_sizes(items: Iterable[Item]) -> None:
 
 
 def _refuse_inputs(items: Sequence[Item], settings: Settings) -> None:
-    """An output that is also an input, A for a likewise: possible only where a source lies in the folder."""
+    """An output that is also an input, a picture or the table, whatever links lead to it; A for a likewise."""
     folder = os.path.realpath(settings.folder)
     drawn = settings.contact_sheet and os.path.realpath(settings.contact_sheet)
     if drawn and any(os.path.realpath(item.path) == drawn for item in items):
         raise UsageError(f"the contact sheet {shown(drawn)} is also an input", hint=_OTHER_SHEET)
-    roots = {root: os.path.realpath(root) for root in {item.root for item in items}}
-    if not any(_inside(root, folder) or _inside(folder, root) for root in roots.values()):
+    place = _places()
+    inputs = {folded(place(path)) for path in (*(item.path for item in items), *filter(None, [settings.table]))}
+    if not any(_inside(path, folded(folder)) for path in inputs):
         return
-    inputs = {folded(os.path.join(roots[item.root], item.image)) for item in items}  # noqa: PTH118 - strings
-    for item in items:
-        for name in item.names(settings.writing):
-            if folded(os.path.join(folder, name)) in inputs:  # noqa: PTH118 - strings
-                raise UsageError(f"the output {shown(name)} is also an input", hint="another -o")
+    for name in chain((METADATA, ERRORS, RUN), *(item.names(settings.writing) for item in items)):
+        if folded(os.path.join(folder, name)) in inputs:  # noqa: PTH118 - strings
+            raise UsageError(f"the output {shown(name)} is also an input", hint="another -o")
+
+
+def _places() -> Callable[[str], str]:
+    """Where a file lies once links are followed; of a hundred thousand in a few folders these are followed once."""
+    folders = cache(os.path.realpath)
+
+    def place(path: str) -> str:
+        if os.path.islink(path):  # noqa: PTH114 - strings
+            return os.path.realpath(path)
+        folder, name = os.path.split(path)
+        return os.path.join(folders(folder), name)  # noqa: PTH118 - strings
+
+    return place
 
 
 def _inside(path: str, folder: str) -> bool:

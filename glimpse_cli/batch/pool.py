@@ -143,7 +143,7 @@ class Pool:
         context = get_context(method)
         if method == "forkserver":
             context.set_forkserver_preload(_PRELOAD)
-            with _environment(_ENVIRONMENT), _deaf():
+            with _environment(_ENVIRONMENT), _deaf_and_mute():
                 forkserver.ensure_running()
         here = os.getcwd()  # noqa: PTH109 - the server's may be another
         return ProcessPool(self.jobs, initializer=process.start, initargs=(self.pixels, here), context=context)
@@ -208,12 +208,21 @@ def _timed(function: Callable[..., list[R]], chunk: list[T], args: tuple[Any, ..
 
 
 @contextmanager
-def _deaf() -> Iterator[None]:
-    """What is started here hears no SIGHUP: a terminal that closes is told to the parent, which ends the rest."""
+def _deaf_and_mute() -> Iterator[None]:
+    """What is started here hears no SIGHUP and says nothing.
+
+    A terminal that closes is told to the parent, which ends the rest. And where the parent ends while a worker begins,
+    Python's own traceback is no news.
+    """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
+    stderr, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
     try:
         yield
     finally:
+        os.dup2(stderr, 2)
+        os.close(stderr)
+        os.close(nowhere)
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 

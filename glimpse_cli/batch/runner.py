@@ -28,7 +28,7 @@ from glimpse_cli.batch.plan import Failure, Plan, Settings, plan
 from glimpse_cli.batch.pool import Pool, TaskError
 from glimpse_cli.batch.worker import Begun, Outcome
 from glimpse_cli.devices import Device, resolve
-from glimpse_cli.errors import DeviceError, GlimpseError
+from glimpse_cli.errors import DeviceError, GlimpseError, OutputError
 from glimpse_cli.files import make_folder, shown
 
 
@@ -120,17 +120,20 @@ def run(settings: Settings, watch: Watch | None = None) -> Summary:
     device = resolve(settings.device)
     settings = replace(settings, device=device.name)
     with ExitStack() as held:
-        begun = Path(settings.folder, JOURNAL).exists()
+        begun = _is_begun(settings)
         if begun:  # another run is told of at once; a folder is made only for a plan that can end well
             held.enter_context(locked(settings.folder))
         made = plan(settings)
-        if settings.contact_sheet:
-            sheet.refuse_foreign(settings.contact_sheet, settings.folder, force=settings.force)
         if not begun:
-            if not settings.force:
-                _refuse_foreign(made, settings)
+            try:
+                if not settings.force:
+                    _refuse_foreign(made, settings)
+            except OutputError:
+                if not _is_begun(settings):
+                    raise  # else they are another run's, which began meanwhile
             held.enter_context(locked(settings.folder))
         if settings.contact_sheet:
+            sheet.refuse_foreign(settings.contact_sheet, settings.folder, force=settings.force)
             make_folder(Path(settings.contact_sheet).parent)  # if it cannot be made, better now than in the end
         remove_temporaries(settings.folder)
         journal = Journal(settings.folder, fingerprint(settings), made.items, force=settings.force)
@@ -140,9 +143,16 @@ def run(settings: Settings, watch: Watch | None = None) -> Summary:
             summary = _summary(made, work.go(), journal.others, time.monotonic() - began)
             write_run(Path(settings.folder), _document(settings, summary))
             work.draw_sheet()  # last: it may lie on another disk, and all else is there if it cannot be written
+        except KeyboardInterrupt:  # the workers were stopped in the middle of something
+            remove_temporaries(settings.folder)
+            raise
         finally:
             journal.close()
     return summary
+
+
+def _is_begun(settings: Settings) -> bool:
+    return os.path.exists(os.path.join(settings.folder, JOURNAL))  # noqa: PTH110, PTH118 - no name is too long for it
 
 
 def _nobody(progress: Progress, news: News) -> None:
@@ -183,17 +193,18 @@ class _Run:
         self.changed = self.died = False
 
     def go(self) -> Progress:
+        if self.settings.form != "files":
+            gather.remove_stale(self.settings, map(self.journal.line, range(len(self.plan.items))))
         if self.journal.sealed and not self.sealed:
             gather.unseal(self.settings, self.journal.sealed)
         self.watch(self.progress, News(None, failures=self.plan.failures))
         if self.plan.items and not (self.settings.stop and self.plan.failures):
             self._work()
-        if self.died:
-            remove_temporaries(self.settings.folder)
         if self.died or self.progress.left:
+            remove_temporaries(self.settings.folder)
             strays.remove(self.settings.folder, self.journal, self.plan.items)
         else:
-            strays.forget(self.settings.folder)
+            strays.forget(self.settings.folder, self.plan.items)
         self._finish()
         return self.progress
 

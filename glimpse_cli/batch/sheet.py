@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from glimpse_cli import draw, images
-from glimpse_cli.batch.own import OWN, exists, hash_of, is_intact
+from glimpse_cli.batch.own import OWN, exists, hash_of, hash_of_file, is_intact
 from glimpse_cli.files import make_folder, shown, write_whole
 
 COUNT = 60  # glimpses on a sheet
@@ -81,5 +81,6 @@ def _remember(folder: str, place: str, found: str) -> None:
     sheets = known(folder)
     before = sheets.get(place, [])
     if before[-1:] != [found]:
-        document = {**sheets, place: [*before[-1:], found]}
+        there = hash_of_file(Path(place))
+        document = {**sheets, place: [*(known_ for known_ in before if known_ == there), found]}
         write_whole(Path(folder, _KNOWN), json.dumps(document).encode())

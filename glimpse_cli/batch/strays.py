@@ -12,9 +12,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from glimpse_cli.batch.journal import Journal, files_in, line_of, parsed
+from glimpse_cli.batch.journal import Journal, checked_line_of, files_in, parsed
 from glimpse_cli.batch.own import OWN, is_intact, is_within
 from glimpse_cli.batch.plan import Item
+from glimpse_cli.files import write_whole
 
 _NOTES = f"{OWN}/landing.jsonl"
 _APPEND = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_CLOEXEC", 0)
@@ -33,7 +34,7 @@ def note(folder: str, some: Iterable[tuple[str, Mapping[str, str]]]) -> None:
     Raises:
         OSError: the disk is full, or the like.
     """
-    lines = b"".join(line_of({"image": image, "files": files}) for image, files in some if files)
+    lines = b"".join(checked_line_of({"image": image, "files": files}) for image, files in some if files)
     if not lines:
         return
     path = Path(folder, _NOTES)
@@ -48,7 +49,7 @@ def note(folder: str, some: Iterable[tuple[str, Mapping[str, str]]]) -> None:
 
 
 def remove(folder: str, journal: Journal, items: Sequence[Item]) -> None:
-    """Take strays away, and forget the notes; of pictures that are no longer wanted nothing is touched."""
+    """Take strays away, and forget the notes; of pictures that are not wanted now nothing is touched or forgotten."""
     places = {item.image: n for n, item in enumerate(items)}
     for image, files in _noted(folder):
         if image not in places:
@@ -58,13 +59,18 @@ def remove(folder: str, journal: Journal, items: Sequence[Item]) -> None:
             if name not in listed and is_within(folder, name) and is_intact(Path(folder, name), found):
                 with suppress(OSError):
                     Path(folder, name).unlink()
-    forget(folder)
+    forget(folder, items)
 
 
-def forget(folder: str) -> None:
-    """Every file that was noted is in the journal."""
+def forget(folder: str, items: Sequence[Item]) -> None:
+    """Every file of these that was noted is in the journal."""
+    wanted = {item.image for item in items}
+    left = [{"image": image, "files": files} for image, files in _noted(folder) if image not in wanted]
     with suppress(OSError):
-        Path(folder, _NOTES).unlink()
+        if left:
+            write_whole(Path(folder, _NOTES), b"".join(map(checked_line_of, left)))
+        else:
+            Path(folder, _NOTES).unlink()
 
 
 def _noted(folder: str) -> Iterator[tuple[str, dict[str, str]]]:

@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 from glimpse_cli import images, items
 from glimpse_cli.banks import Floats
 from glimpse_cli.batch import strays
-from glimpse_cli.batch.journal import line_of
+from glimpse_cli.batch.journal import checked_line_of
 from glimpse_cli.batch.known import Errand, Ways, listed, record_of, stamp_of, wants_of, warned_in
 from glimpse_cli.batch.landing import Waiting, cannot, drop, land, write
-from glimpse_cli.batch.own import exists, hash_of, is_intact, is_within
+from glimpse_cli.batch.own import PLACE_COLUMNS, exists, hash_of, is_intact, is_within
 from glimpse_cli.batch.plan import Failure, Want, failure, mask_name
 from glimpse_cli.errors import GlimpseError, OutputError, PictureError, Reason
 from glimpse_cli.files import make_folder, read_bytes, shown
@@ -163,7 +163,7 @@ def begin(errand: Errand, ways: Ways) -> Outcome | Begun:
         data = read_bytes(item.path)
         source = {"hash": hash_of(data), "stamp": stamp}
         if record and source["hash"] == record["input"]["hash"]:
-            line = line_of(record | {"input": source})
+            line = checked_line_of(record | {"input": source})
             return Outcome(errand.n, line, kept=len(item.wants), warned=warned_in(record))
         looks = [want.look for want in item.wants]
         loaded = items.load(data, item.path, looks, ways.reading, preview=ways.writing.mask == "png")
@@ -244,7 +244,7 @@ def _outcome(finished: Finished, lost: Mapping[Path, OutputError], ways: Ways) -
         "errors": [failure.told() for failure in wrong],
     }
     _clear(errand, ways, files)
-    return Outcome(errand.n, line_of(record), len(good), warned=warned_in(record), failures=tuple(wrong))
+    return Outcome(errand.n, checked_line_of(record), len(good), warned=warned_in(record), failures=tuple(wrong))
 
 
 def failed(errand: Errand, error: GlimpseError, ways: Ways) -> Outcome:
@@ -252,7 +252,7 @@ def failed(errand: Errand, error: GlimpseError, ways: Ways) -> Outcome:
     wrong = [failure(errand.item, want, error) for want in errand.item.wants]
     record = {"image": errand.item.image, "files": {}, "rows": [], "errors": [failure.told() for failure in wrong]}
     _clear(errand, ways)
-    return Outcome(errand.n, line_of(record), failures=tuple(wrong))
+    return Outcome(errand.n, checked_line_of(record), failures=tuple(wrong))
 
 
 def _outputs(want: Want, loaded: Loaded, seen: tuple[Sight, Floats], ways: Ways) -> dict[str, bytes]:
@@ -318,7 +318,8 @@ def _row(want: Want, begun: Begun, seen: tuple[Sight, Floats], ways: Ways) -> di
     if mask:
         row["mask_file_name"] = mask
     extra = want.row.extra if want.row else {}
-    return row | {f"{key}_" if key in row else key: value for key, value in extra.items()}
+    taken = row.keys() if ways.form == "files" else {*row, *PLACE_COLUMNS}
+    return row | {f"{key}_" if key in taken else key: value for key, value in extra.items()}
 
 
 def _clear(errand: Errand, ways: Ways, written: Collection[str] = ()) -> None:

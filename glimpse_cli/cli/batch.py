@@ -194,7 +194,8 @@ def _from_table(sources: list[str], place: PlaceOptions, how: LookOptions, out: 
     base = sources[0] if sources else "." if table == "-" else os.path.dirname(table) or "."  # noqa: PTH120 - as typed
     defaults = _defaults(place, how)
     rows = tables.read(table, defaults, sys.stdin.buffer)
-    return {"sources": (base,), "rows": rows, "base": base, "defaults": defaults}
+    file = None if table == "-" else table
+    return {"sources": (base,), "rows": rows, "table": file, "base": base, "defaults": defaults}
 
 
 def _defaults(place: PlaceOptions, how: LookOptions) -> Defaults:
