@@ -24,7 +24,8 @@ def main() -> None:
         from glimpse_cli.cli.app import app  # noqa: PLC0415 - after the lines above
 
         app(prog_name="glimpse")
-    except KeyboardInterrupt:  # before the command line, or after it, has an answer to it
+    except KeyboardInterrupt:  # before the command line has an answer to it, or after
+        sys.stderr.write("interrupted\n")
         sys.exit(130)
 
 

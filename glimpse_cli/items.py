@@ -191,23 +191,23 @@ def encode(loaded: Loaded, glimpse: Floats, writing: Writing) -> bytes:
     return images.encode(glimpse, format=writing.format, depth=depth, quality=writing.quality)
 
 
-def doubts(loaded: Loaded, glimpse: Floats, writing: Writing) -> list[str]:
-    """What is lost between the numbers of a glimpse and its file, a line each."""
-    found = []
+def doubts(loaded: Loaded, glimpse: Floats, writing: Writing, *, stacked: bool = False) -> list[str]:
+    """What is lost between the numbers of a glimpse and its file, a line each; of a stack, by its 8 bits of RGB."""
+    found, form = [], "a stack" if stacked and writing.format != "npy" else writing.format
     unknown = int(np.count_nonzero(~np.isfinite(glimpse)))
     if unknown:
         found.append(f"{unknown} of {glimpse.size} values of the glimpse are not finite")
-    if writing.format in {"npy", "tiff"}:
+    if loaded.alpha and (form == "jpg" or stacked):
+        found.append(f"{'a stack' if stacked else form} has no alpha: white shows through")
+    if form in {"npy", "tiff"}:
         return found
     if loaded.peak == 1:
         known = glimpse[np.isfinite(glimpse)]
         low, high = (float(known.min()), float(known.max())) if known.size else (0.0, 1.0)
         if low < 0 or high > 1:
             found.append(f"a float picture's {low:.4g} to {high:.4g} are cut to [0, 1]; npy and tiff keep them")
-    elif loaded.peak > 255 and writing.format != "png":
-        found.append(f"16 bits become 8 in {writing.format}; png, tiff and npy keep them")
-    if loaded.alpha and writing.format == "jpg":
-        found.append("jpg has no alpha: white shows through")
+    elif loaded.peak > 255 and form != "png":
+        found.append(f"16 bits become 8 in {form}; {'npy keeps' if stacked else 'png, tiff and npy keep'} them")
     return found
 
 

@@ -394,6 +394,15 @@ def test_columns_that_say_where_a_glimpse_is_are_the_run_s_whatever_a_table_has(
     assert batch.run(of_table(photos, out, text, form=form, shards=1)).done == 1
 
 
+def test_columns_of_any_name_travel_and_none_is_lost(photos, tmp_path):
+    head = "image,x0,y0,x1,y1,size,size_,size__,label,mask_file_name,index\n"
+    batch.run(of_table(photos, tmp_path / "out", head + "a.png,1,2,9,12,big,small,none,cat,m,i\n"))
+    (row,) = lines(tmp_path / "out" / METADATA)
+    assert row["size"] == {"width": 7, "height": 5}
+    assert sorted(row[key] for key in ("size_", "size__", "size___")) == ["big", "none", "small"]
+    assert (row["label"], row["mask_file_name"], row["index"]) == ("cat", "m", "i")
+
+
 @pytest.mark.parametrize("form", ["stack", "shards"])
 def test_parts_that_a_killed_run_left_are_not_taken_for_those_of_the_journal(form, photos, tmp_path):
     out = tmp_path / "out"
@@ -486,6 +495,14 @@ def test_what_is_no_plain_file_is_not_as_it_was_left(tmp_path):
     assert [is_intact(tmp_path / name, hash_of(b"mine")) for name in ("file", "link", "fifo", "none")] == [
         True, False, False, False,
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("ending", ["tif", "JPEG", "webp"])
+def test_a_contact_sheet_may_have_any_suffix_of_a_picture(ending, photos, tmp_path):
+    drawn = tmp_path / f"sheet.{ending}"
+    batch.run(settings(photos, tmp_path / "out", contact_sheet=str(drawn)))
+    with Image.open(drawn) as made:
+        assert made.format == {"tif": "TIFF", "JPEG": "JPEG", "webp": "WEBP"}[ending]
 
 
 def test_a_contact_sheet_that_could_not_be_replaced_twice_is_still_known(photos, tmp_path, monkeypatch):

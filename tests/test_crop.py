@@ -311,6 +311,18 @@ def test_what_is_no_picture_is_one_error(name):
     assert [name for name in files() if name != "pipe"] == before
 
 
+def test_a_link_that_leads_nowhere_is_an_output_that_exists():
+    Path("link.png").symlink_to("nowhere")
+    assert refused(run("photo.png", *BOX, "-o", "link.png"), 1, "link.png exists")
+    assert Path("link.png").is_symlink()
+
+
+def test_a_name_that_is_too_long_is_told():
+    name = "a" * 247
+    Path(f"{name}.png").write_bytes(Path("photo.png").read_bytes())
+    assert refused(run(f"{name}.png", *BOX), 1, f"cannot write {name}.glimpse.png", "File name too long")
+
+
 def test_two_names_that_some_disks_take_for_one_are_refused():
     Path("sub").mkdir()
     Path("sub/PHOTO.png").write_bytes(png(PHOTO))

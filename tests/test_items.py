@@ -171,7 +171,11 @@ def test_what_a_file_format_loses_is_said():
     assert wide.warnings == ()
     assert items.doubts(wide, glimpse, Writing("tiff")) == items.doubts(wide, glimpse / 5, Writing("png")) == []
     assert "3.5 to 3.5 are cut to [0, 1]" in items.doubts(wide, glimpse, Writing("png"))[0]
+    assert items.doubts(deep, glimpse, Writing("png")) == []
+    assert items.doubts(deep, glimpse, Writing("png"), stacked=True) == ["16 bits become 8 in a stack; npy keeps them"]
+    assert items.doubts(deep, glimpse, Writing("npy"), stacked=True) == []
     clear = loaded(np.zeros((43, 71, 4), np.uint8))
+    assert "white" in items.doubts(clear, np.zeros((5, 7, 4), np.float32), Writing("npy"), stacked=True)[0]
     assert "white" in items.doubts(clear, np.zeros((5, 7, 4), np.float32), Writing("jpg"))[0]
     blind = np.full((5, 7), np.nan, np.float32)
     assert "35 of 35" in items.doubts(clear, blind, Writing("npy"))[0]

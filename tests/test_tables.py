@@ -324,6 +324,12 @@ def test_parquet_is_read_where_pyarrow_is():
     first, second = rows(sink.getvalue().to_pybytes(), ".parquet")
     assert (first.where, first.id, second.look.place) == ("t.parquet, row 1", "1", BoxPlace((2, 2, 4, 4)))
     assert "no parquet file" in refused(b"PAR1 and no more", ".parquet")
+    pairs = arrow.array([[("a", float("nan"))], [("a", 1.0)]], arrow.map_(arrow.string(), arrow.float64()))
+    sink = arrow.BufferOutputStream()
+    parquet.write_table(table.append_column("m", pairs), sink)
+    bad, good = rows(sink.getvalue().to_pybytes(), ".parquet")
+    assert "column m: nan is no number of JSON" in str(bad.error)
+    assert good.extra["m"] == [("a", 1.0)]
 
 
 @given(st.binary(max_size=200), st.sampled_from([".csv", ".tsv", ".jsonl", ".json"]))

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from glimpse_cli import draw, images
 from glimpse_cli.batch.own import OWN, exists, hash_of, hash_of_file, is_intact
-from glimpse_cli.files import make_folder, shown, write_whole
+from glimpse_cli.files import FORMATS, make_folder, shown, write_whole
 
 COUNT = 60  # glimpses on a sheet
 CELL = 160  # pixels of the long side of one
@@ -63,7 +63,7 @@ def make(path: str, folder: str, glimpses: Iterable[tuple[str, NDArray[np.uint8]
         return
     names, pictures = zip(*pairs, strict=True)
     sheet = draw.contact_sheet(pictures, names, cell=CELL)
-    data = images.encode_picture(sheet, Path(path).suffix[1:].lower().replace("jpeg", "jpg"))
+    data = images.encode_picture(sheet, FORMATS[Path(path).suffix[1:].lower()])
     make_folder(Path(path).parent)
     _remember(folder, place_of(path), hash_of(data))
     write_whole(path, data)

@@ -313,13 +313,17 @@ def _row(want: Want, begun: Begun, seen: tuple[Sight, Floats], ways: Ways) -> di
     if want.row is not None:
         row |= {"id": want.row.id, "row": want.row.number}
     row |= items.report(loaded, sight)
-    row["warnings"] = [*row["warnings"], *items.doubts(loaded, glimpse, ways.writing)]
+    row["warnings"] = [*row["warnings"], *items.doubts(loaded, glimpse, ways.writing, stacked=ways.form == "stack")]
     mask = mask_name(want.name, ways.writing)
     if mask:
         row["mask_file_name"] = mask
-    extra = want.row.extra if want.row else {}
-    taken = row.keys() if ways.form == "files" else {*row, *PLACE_COLUMNS}
-    return row | {f"{key}_" if key in taken else key: value for key, value in extra.items()}
+    taken = {*row} if ways.form == "files" else {*row, *PLACE_COLUMNS}
+    for key, value in (want.row.extra if want.row else {}).items():
+        while key in taken:
+            key += "_"  # noqa: PLW2901 - until it is free
+        taken.add(key)
+        row[key] = value
+    return row
 
 
 def _clear(errand: Errand, ways: Ways, written: Collection[str] = ()) -> None:

@@ -1,6 +1,7 @@
 """``glimpse compare``: one place through several methods and devices, as a table, a picture, numbers or a page."""
 
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ import typer
 from glimpse_cli import files
 from glimpse_cli.cli import outputs, table, talk
 from glimpse_cli.cli.app import command
-from glimpse_cli.cli.options import FORMATS, HOW, OUT, PlaceOptions, ReadOptions, TalkOptions, format_of, parse_count
+from glimpse_cli.cli.options import HOW, OUT, PlaceOptions, ReadOptions, TalkOptions, format_of, parse_count
 from glimpse_cli.cli.outputs import FINISHED_WITH_FAILURES, PIPE
 from glimpse_cli.errors import GlimpseError, UsageError
 from glimpse_cli.places import parse_size, parse_width
@@ -228,18 +229,18 @@ def _conclude(documents: Sequence[dict[str, Any]], sections: "Sequence[Section]"
     plan, show = task.plan, task.show
     facts = {"reference": plan.reference_label, "repeats": plan.repeats, "threads": compare.threads()}
     mean = compare.means(documents) if len(documents) > 1 else None
-    if show.report and sections:
-        files.write_whole(show.report, compare.page(sections, facts, mean).encode())
     if show.json:
         explained = {"explain": compare.EXPLAINED} if show.explain else {}
         talk.say(json.dumps({**facts, "images": documents, "mean": mean, **explained}, allow_nan=False))
-        return
-    if mean:
-        table.show_means(mean, len(documents), several_devices=len(plan.devices) > 1)
-    if documents:
-        talk.say(f"{compare.basis(facts, documents)}; --explain says more")
-    if show.explain:
-        _explain(as_json=False)
+    else:
+        if mean:
+            table.show_means(mean, len(documents), several_devices=len(plan.devices) > 1)
+        if documents:
+            talk.say(f"{compare.basis(facts, documents)}; --explain says more")
+        if show.explain:
+            _explain(as_json=False)
+    if show.report and sections:
+        files.write_whole(show.report, compare.page(sections, facts, mean).encode())
 
 
 def _explain(*, as_json: bool) -> None:
@@ -271,8 +272,8 @@ def _pictures(images: Sequence[str], show: ShowOptions) -> list[Path | None]:
     if show.output == PIPE:
         raise UsageError("stdout is the table's: -o takes a file", hint="-o compare.png")
     path = Path(show.output)
-    if show.output and (len(images) > 1 or show.output.endswith("/") or path.is_dir()):
-        outputs.require_folder(path, len(images), FORMATS)
+    if show.output and (len(images) > 1 or show.output.endswith(("/", os.sep)) or path.is_dir()):
+        outputs.require_folder(path, len(images))
         return [path / f"{'stdin' if image == PIPE else Path(image).stem}.compare.png" for image in images]
     if format_of(show.output, "-o") == "npy":
         raise UsageError("npy is no picture", hint="-o compare.png")

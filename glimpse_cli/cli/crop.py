@@ -1,6 +1,7 @@
 """``glimpse crop``: pictures in, a glimpse and its mask out for each."""
 
 import json
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +14,6 @@ from glimpse_cli import files
 from glimpse_cli.cli import outputs, talk
 from glimpse_cli.cli.app import command
 from glimpse_cli.cli.options import (
-    FORMATS,
     OUT,
     FormatOption,
     LookOptions,
@@ -116,7 +116,7 @@ def crop(
     task = Task(looks, read.reading(), kind, how.resolved_device(), out, said)
     folder = Path(out.output) if out.output is not None and _is_folder(out, len(images)) else None
     if folder is not None:
-        outputs.require_folder(folder, len(images), FORMATS)
+        outputs.require_folder(folder, len(images))
     paths = [path for some in targets for target in some for path in target.paths()]
     outputs.check(paths, images, replaced=out.force or out.dry_run)
     if folder is not None and not out.dry_run:
@@ -193,7 +193,7 @@ def _tell(image: str, report: dict[str, Any], target: Target, task: Task) -> Non
 def _is_folder(out: CropOptions, images: int) -> bool:
     """Whether -o names a folder: it ends in a slash, is one, or takes several pictures."""
     path = out.output
-    return path not in {None, "", PIPE} and (images > 1 or path.endswith("/") or Path(path).is_dir())
+    return path not in {None, "", PIPE} and (images > 1 or path.endswith(("/", os.sep)) or Path(path).is_dir())
 
 
 def _format(out: CropOptions, images: int) -> str:

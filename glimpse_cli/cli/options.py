@@ -8,7 +8,7 @@ from typer import Option
 
 from glimpse_cli.cli.app import remember_debug
 from glimpse_cli.errors import UsageError
-from glimpse_cli.files import shown
+from glimpse_cli.files import FORMATS, shown
 from glimpse_cli.places import (
     BoxFormat,
     BoxPlace,
@@ -34,8 +34,6 @@ WHERE = "Where to look (exactly one place)"
 HOW = "How to look"
 OUT = "What is written"
 IN = "How pictures are read"
-
-FORMATS = {"png": "png", "jpg": "jpg", "jpeg": "jpg", "webp": "webp", "tiff": "tiff", "tif": "tiff", "npy": "npy"}
 
 # Options of several commands whose groups differ around them
 FormatOption = Annotated[str | None, Option(metavar="FORMAT", help="png, jpg, webp, tiff or npy.", rich_help_panel=OUT)]

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from glimpse_cli import files
@@ -26,11 +26,11 @@ def told(error: GlimpseError | MemoryError, image: str) -> GlimpseError:
     return out_of_memory(image)
 
 
-def require_folder(path: Path, images: int, formats: Iterable[str]) -> None:
+def require_folder(path: Path, images: int) -> None:
     """Refuse, as the folder of several outputs, a file that exists, and a name that is a picture's."""
     if path.exists() and not path.is_dir():
         raise UsageError(f"-o {files.shown(path)} is a file, and a folder is needed", hint="-o FOLDER/")
-    if not path.is_dir() and path.suffix[1:].lower() in formats:
+    if not path.is_dir() and path.suffix[1:].lower() in files.FORMATS:
         raise UsageError(f"{images} pictures need a folder, got -o {files.shown(path)}", hint="-o FOLDER/")
 
 
@@ -42,18 +42,18 @@ def check(paths: Sequence[Path], images: Sequence[str], *, replaced: bool) -> No
         images: the inputs.
         replaced: whether an output may exist.
     """
-    inputs = [Path(image) for image in images if image != PIPE]
-    if len(images) - len(inputs) > 1:
+    if images.count(PIPE) > 1:
         raise UsageError("stdin is one picture, and - is given twice", hint="- once")
+    inputs = {_identity(image) for image in images if image != PIPE} - {None}
     seen: set[str] = set()
     for path in paths:
         name = files.folded(os.path.normpath(path))
         if name in seen:
             raise UsageError(f"two outputs want the name {files.shown(path)}", hint="one at a time, with another -o")
         seen.add(name)
-        if any(_same(path, image) for image in inputs):
+        if _identity(path) in inputs:
             raise UsageError(f"the output {files.shown(path)} is also an input", hint="another -o")
-        if path.exists() and not replaced:
+        if os.path.lexists(path) and not replaced:
             raise OutputError(f"{files.shown(path)} exists", hint="--force to replace it, or another name")
 
 
@@ -64,8 +64,10 @@ def require_folders(paths: Sequence[Path]) -> None:
             raise OutputError(f"cannot write {files.shown(path)}", why=f"there is no folder {files.shown(path.parent)}")
 
 
-def _same(path: Path, other: Path) -> bool:
+def _identity(path: str | Path) -> tuple[int, int] | None:
+    """What tells a file, by whatever name or link; None where there is none."""
     try:
-        return path.samefile(other)
+        found = os.stat(path)  # noqa: PTH116 - a str or a Path
     except (OSError, ValueError):
-        return False
+        return None
+    return found.st_dev, found.st_ino

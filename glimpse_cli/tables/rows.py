@@ -260,7 +260,7 @@ def _flaw(value: Any, depth: int = 0) -> str | None:
     """What keeps a value from travelling into a manifest."""
     if isinstance(value, NotJson) or (isinstance(value, float) and not isfinite(value)):
         return f"{quoted(value)} is no number of JSON"
-    if not isinstance(value, (list, dict)):
+    if not isinstance(value, (list, tuple, dict)):  # a map of parquet is a list of tuples
         return None
     if depth == _DEEPEST:
         return f"its value is nested deeper than {_DEEPEST}"
