@@ -79,6 +79,15 @@ def test_what_is_said_of_the_differences_stays_off_the_margins(size):
     assert all((edge == 255).all() for edge in edges)
 
 
+@pytest.mark.parametrize("size", [(3, 1000), (1000, 3), (1, 4000), (700, 20)])
+def test_a_glimpse_of_a_few_lines_is_thick_enough_to_be_seen(size):
+    picture = np.zeros((*size, 3), np.uint8)
+    shown = paper.scaled(picture, (320, 200))
+    assert max(shown.shape[0] / 320, shown.shape[1] / 200) == 1
+    assert min(shown.shape[:2]) >= 9
+    assert paper.scaled(np.zeros((30, 500, 3), np.uint8), (320, 200)).shape[:2] == (12, 200)
+
+
 def test_a_tiny_glimpse_shows_its_pixels_as_ruled_squares():
     glimpse = np.zeros((5, 7))
     page = drawn([glimpse])

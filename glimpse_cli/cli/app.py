@@ -46,7 +46,13 @@ class _Plain:
                 param._runtime_param = _AsTyped()  # noqa: SLF001 - there is no public way
             if getattr(param, "is_flag", False) and param.metavar is None:
                 param.metavar = ""  # help shows a flag's names, not its type
+            if isinstance(param, typer.core.TyperArgument):  # nor "<list[str]>" beside what an argument is
+                param.display_type_rich = _no_type  # type: ignore[method-assign]  # there is no public way
         return params
+
+
+def _no_type(ctx: Any) -> None:
+    """What help says of an argument's type."""
 
 
 class Command(_Plain, typer.core.TyperCommand):

@@ -154,7 +154,7 @@ class Task:
 @command("compare")
 def compare(
     images: Annotated[
-        list[str] | None, typer.Argument(metavar="IMAGE...", help="Picture files; - is stdin.", show_default=False)
+        list[str] | None, typer.Argument(metavar="IMAGE", help="Picture files; - is stdin.", show_default=False)
     ] = None,
     *,
     place: PlaceOptions,

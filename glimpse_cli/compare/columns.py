@@ -15,6 +15,10 @@ def _percent(value: float) -> str:
     return f"{value:.0%}"
 
 
+def _place(value: float) -> str:
+    return f"{round(value, 9) + 0:.6g}"  # what rounding left of a 0 is one, and no -0
+
+
 COLUMNS: dict[str, tuple[str, Callable[[Any], str]]] = {  # a number's name: its head, how it is written
     "ms": ("ms", "{:.3g}".format),
     "pixels_read": ("px read", "{:,.0f}".format),
@@ -63,7 +67,7 @@ def about(document: dict[str, Any]) -> str:
     place = document["place"]
     step, box, first = place["d"], place["box"], place["u"]
     where = (
-        f"u {first['y']:.6g},{first['x']:.6g}" if box is None else f"box {','.join(f'{v:.6g}' for v in box.values())}"
+        f"u {_place(first['y'])},{_place(first['x'])}" if box is None else f"box {','.join(map(_place, box.values()))}"
     )
     return f"{seen}, {where} -> {made}, d_y {step['y']:.3g}, d_x {step['x']:.3g}, coverage {document['coverage']:.0%}"
 

@@ -17,6 +17,7 @@ QUIET: Colour = (118, 122, 130)
 HAIR: Colour = (220, 222, 226)
 UNKNOWN: Colour = (214, 0, 214)  # what is no number
 
+THINNEST = 12  # pixels of a side of a picture that is reduced: 1000 x 3 must be seen
 RULED = 12  # pixels of a square from which on the squares of an enlarged picture are ruled
 RULE = 0.12  # opacity
 
@@ -103,11 +104,15 @@ def rgb(picture: NDArray[Any]) -> Pixels:
 
 
 def fitted(size: tuple[int, int], room: tuple[int, int]) -> tuple[int, int]:
-    """The largest (height, width) that fits: a whole number of times the size, or less than once."""
+    """The largest (height, width) that fits: a whole number of times the size, or less than once.
+
+    A side that would be too thin to be seen is stretched.
+    """
     factor = min(room[0] / size[0], room[1] / size[1])
     if factor >= 1:
         return size[0] * int(factor), size[1] * int(factor)
-    return max(1, round(size[0] * factor)), max(1, round(size[1] * factor))
+    height, width = (max(min(THINNEST, most), round(side * factor)) for side, most in zip(size, room, strict=True))
+    return height, width
 
 
 def scaled(picture: Pixels, room: tuple[int, int]) -> Pixels:
