@@ -247,6 +247,9 @@ def parse_box(text: str, form: BoxFormat = "xyxy", name: str = "--box") -> tuple
             f"{name} takes four numbers, got {len(parts)}: {text!a}", hint=f"{name} {','.join(_BOX_NAMES[form])}"
         )
     a, b, c, d = (parse_number(part, name) for part in parts)
+    for side, value in (("width", c), ("height", d)) if form != "xyxy" else ():
+        if value <= 0:
+            raise ParameterError(f"{name}: a box's {side} must be above 0, got {value:g} from {text}")
     return box_numbers(a, b, c, d, form)
 
 

@@ -87,6 +87,13 @@ def test_three_box_formats_name_one_box():
         parse_box("1,2,3")
 
 
+@pytest.mark.parametrize(("text", "side"), [("10,10,-5,5", "width must be above 0, got -5"), ("9,8,5,0", "height")])
+@pytest.mark.parametrize("form", ["xywh", "cxcywh"])
+def test_a_box_of_no_width_is_refused_in_its_own_words(text, side, form):
+    with pytest.raises(ParameterError, match=f"--box: a box's {side}"):
+        parse_box(text, form)
+
+
 def test_a_margin_grows_the_box_about_its_middle():
     assert BoxPlace((10, 20, 20, 60), margin=0.5).box((100, 100), (7, 5)) == Box(7.5, 10, 22.5, 70)
 

@@ -323,7 +323,8 @@ def _wanted_by_row(settings: Settings, made: Plan) -> Iterator[Item]:
         if isinstance(row, BadRow):
             made.failures.append(Failure(row.image, row.where, "wrong row", row.error))
         elif not _is_inside(image):
-            error = UsageError(f"column image: {row.image!a} is not a file inside the source folder")
+            kind = "a file inside the source folder" if _is_encodable(image) else "a file name that this system has"
+            error = UsageError(f"column image: {row.image!a} is not {kind}")
             made.failures.append(Failure(row.image, row.where, "wrong row", error.at(row.where)))
         pictures.setdefault(image, []).append(row)
     for image, rows in pictures.items():
@@ -343,12 +344,17 @@ def _names(image: str, rows: Sequence[Row | BadRow], ending: str) -> dict[int, s
 
 def _is_inside(image: str) -> bool:
     """Whether a normalised name is one of a file below the source."""
-    try:
-        os.fsencode(image)
-    except UnicodeEncodeError:  # half a character of JSON, which no file name has
-        return False
     leaves = os.path.isabs(image) or image.split(os.sep, 1)[0] == os.pardir  # noqa: PTH117 - strings
-    return not leaves and "\0" not in image and image != os.curdir
+    return not leaves and "\0" not in image and image != os.curdir and _is_encodable(image)
+
+
+def _is_encodable(name: str) -> bool:
+    """Whether a file can have this name: not half a character of JSON, nor one that the locale has no byte for."""
+    try:
+        os.fsencode(name)
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _slashed(name: str) -> str:
