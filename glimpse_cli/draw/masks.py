@@ -159,12 +159,11 @@ def _spans(
     def growth(length: float) -> float:
         return room / length if length > room else max(1, squares // ceil(length))
 
-    thick = [ceil(THINNEST / (side * growth(max(sides)))) for side in sides]  # stretches a picture of a few lines
-    lengths = [side * times for side, times in zip(sides, thick, strict=True)]
-    low, high = (box[1::-1], box[:1:-1]) if box else ((0, 0), image_size)
+    lengths = [side * ceil(THINNEST / (side * growth(max(sides)))) for side in sides]  # a few lines are stretched
+    edges = ((box[1], box[3]), (box[0], box[2])) if box else [(0, N) for N in image_size]
     outside = [
-        [_followed(beyond * length / N, max(lengths)) for beyond in (-first, last - N)]
-        for N, length, first, last in zip(image_size, lengths, low, high, strict=True)
+        (_followed(-low * length / N, max(lengths)), _followed((high - N) * length / N, max(lengths)))
+        for (low, high), N, length in zip(edges, image_size, lengths, strict=True)
     ]
     grow = growth(max(length + sum(beyond) for length, beyond in zip(lengths, outside, strict=True)))
     y, x = (
@@ -283,8 +282,7 @@ def _draw_box(
     """Outline a box on a canvas that begins at (corner, corner) of the figure."""
     if box is None:
         return
-    (top, bottom), (left, right) = (
-        span.interval(low, high) for span, low, high in zip(spans, box[:2][::-1], box[2:][::-1], strict=True)
-    )
+    (y, x), (x0, y0, x1, y1) = spans, box
+    (top, bottom), (left, right) = y.interval(y0, y1), x.interval(x0, x1)
     rect = Rect(top - corner, left - corner, bottom - corner, right - corner)
     draw_outline(canvas, rect, 2 if max(canvas.shape) > LINE_2 else 1, mirrored)
