@@ -235,12 +235,14 @@ def test_16_bits_stay_16_bits_in_tiff_in_both_byte_orders(order):
         (GREY16, {258: 16}),
         (RGBA16[..., :3], {258: (16,) * 3, 262: 2, 277: 3}),
         (RGBA16, {258: (16,) * 4, 262: 2, 277: 4, 338: 2}),
+        (RGBA16, {258: (16,) * 4, 262: 2, 277: 4, 338: 0}),  # a fourth channel that is not alpha
     ):
         for compression, pack in ((1, bytes), (8, zlib.compress)):
             strip = pack(pixels.astype(f"{order}u2").tobytes())
             picture, window = whole(tiff(strip, {**tags, 259: compression}, order))
             assert picture.warnings == ()
-            assert (window == pixels).all()
+            assert picture.peak == 65535
+            assert (window == pixels[..., : 3 if tags.get(338) == 0 else None]).all()
 
 
 def test_planes_of_a_channel_each_are_put_together_and_their_16_bits_said_to_be_lost():
@@ -320,6 +322,10 @@ def test_32_bit_integers_are_16_bit_grey_where_they_fit_and_themselves_where_not
     assert picture.peak == 1
     assert (window == values * 5 - 9).all()
     assert picture.warnings == ()
+    signed = np.array([[-5, 100, 7]], np.int32)
+    picture, window = whole(saved(Image.fromarray(signed), "TIFF"))
+    assert picture.peak == 1
+    assert (window == signed).all()
 
 
 # --- colour ---------------------------------------------------------------------------------------------------
@@ -416,6 +422,16 @@ def test_srgbs_own_profile_changes_nothing():
     assert picture.warnings == ()
     data = png(RGBA16, 16, 6, before=[(b"iCCP", b"p\0\0" + zlib.compress(profile))])
     assert (whole(data)[1] == RGBA16).all()
+
+
+def test_a_profile_that_is_hardly_another_than_srgbs_is_converted_all_the_same():
+    grid = np.linspace(0, 1, 10_001)
+    linear = np.interp(np.arange(256) / 255, srgb_of(grid), grid) ** 1.03  # a little darker
+    curve = b"curv" + struct.pack(">II256H", 0, 256, *np.rint(linear * 65535).astype(int))
+    data = saved(RGB, "PNG", icc_profile=icc(b"RGB ", {**WHITE, **SRGB, **dict.fromkeys(CURVES, curve)}))
+    wanted = (srgb_of(linear) * 255)[RGB]
+    assert 2 < np.abs(wanted - RGB).max() < 4
+    assert np.abs(whole(data)[1] - wanted).max() < 1
 
 
 @pytest.mark.parametrize("profile", [b"junk", LINEAR_RGB[:200], LINEAR_GREY, icc(b"CMYK", WHITE), icc(b"RGB ", WHITE)])
@@ -591,6 +607,25 @@ def test_a_png_with_any_wrong_checksum_is_refused():
     assert {b"IHDR", b"IDAT", b"IEND", b"eXIf"} <= set(found)
 
 
+def test_an_avif_is_measured_by_its_boxes_however_they_say_their_length():
+    data = saved(SMOOTH, "AVIF")
+    long = struct.pack(">I4sQ", 1, b"free", 16 + 9) + bytes(9)
+    for last in (long, struct.pack(">I4s", 0, b"free") + bytes(9)):  # 64 bits; up to the end of the file
+        assert (whole(data + last)[1] == whole(data)[1]).all()
+    refused(data + long[:-1], Reason.TRUNCATED, f"{len(data) + 24} of {len(data) + 25} bytes")
+    refused(data + struct.pack(">I4s", 7, b"free"), Reason.CORRUPT, "a box of 7 bytes")
+
+
+def test_a_bigtiff_is_measured_by_its_directory_which_may_lie_behind_the_pixels():
+    tags = {256: W, 257: H, 258: 8, 259: 1, 262: 1, 273: 16, 277: 1, 278: H, 279: H * W}
+    table = b"".join(struct.pack("<HHQQ", tag, 4, 1, value) for tag, value in tags.items())
+    data = struct.pack("<2sHHHQ", b"II", 43, 8, 0, 16 + H * W) + GREY.tobytes()
+    data += struct.pack("<Q", len(tags)) + table + bytes(8)
+    assert (whole(data)[1] == GREY).all()
+    for cut in (16 + H * W, len(data) - 9):
+        refused(data[:cut], Reason.TRUNCATED, f"{cut} of ")
+
+
 def test_a_png_whose_image_data_is_short_is_refused_though_all_checksums_are_right():
     for pixels in (RGB, np.zeros_like(RGB)):
         whole(png(pixels, 8, 2))
@@ -691,6 +726,8 @@ def test_a_tiff_that_lists_too_few_strips_is_refused():
     whole(tiff(RGB.tobytes(), {**tags, 278: 2**32 - 1}))  # one strip, as endless as the standard allows
     refused(tiff(RGB.tobytes(), {**tags, 278: 5}), Reason.TRUNCATED, "1 of 5 strips")
     refused(tiff(RGB.tobytes()[:300], tags), Reason.TRUNCATED, "300 of 2139 bytes")
+    planes = tiff(zlib.compress(RGB.tobytes()), {**tags, 259: 8, 284: 2})
+    refused(planes, Reason.TRUNCATED, "1 of 3 strips")
 
 
 def test_a_tiff_whose_numbers_are_words_is_corrupt():
