@@ -69,6 +69,14 @@ def test_more_than_the_limit_is_too_large_and_is_not_read_to_its_end(tmp_path):
     assert caught.value.reason is Reason.TOO_LARGE
     assert endless.tell() == 101
 
+    class Halting(io.BytesIO):
+        def read(self, size=-1):
+            return super().read(min(size, 100))  # a pipe may give just the limit, and then the rest
+
+    with pytest.raises(PictureError) as caught:
+        files.read_stream(Halting(DATA), "stdin", max_bytes=100)
+    assert caught.value.reason is Reason.TOO_LARGE
+
 
 def test_a_sparse_giant_is_refused_before_memory_is_taken(tmp_path):
     with (tmp_path / "giant").open("wb") as file:
@@ -226,6 +234,19 @@ def test_a_writer_killed_half_way_leaves_the_old_file_and_a_name_that_can_be_tol
     assert files.is_temporary(left)
 
 
+def test_a_written_file_has_its_name_on_the_disk(tmp_path, monkeypatch):
+    genuine, flushed = os.fsync, []
+
+    def spy(descriptor):
+        genuine(descriptor)
+        found = os.fstat(descriptor)
+        flushed.append(("folder" if stat.S_ISDIR(found.st_mode) else "file", (tmp_path / "out").exists()))
+
+    monkeypatch.setattr(os, "fsync", spy)
+    files.write_whole(tmp_path / "out", DATA)
+    assert flushed == [("file", False), ("folder", True)]
+
+
 def test_what_is_no_regular_file_is_never_replaced(tmp_path):
     os.mkfifo(tmp_path / "fifo")
     (tmp_path / "folder").mkdir()
@@ -253,6 +274,14 @@ def test_a_folder_is_made_with_those_above_it(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match="cannot make the folder"):
         files.make_folder(tmp_path / "file" / "b")
+
+
+@pytest.mark.parametrize(
+    ("one", "other"), [("photo.PNG", "PHOTO.png"), ("Straße", "STRASSE"), ("caf\u00e9", "CAFE\u0301"), ("ΣΑΣ", "σας")]
+)
+def test_names_that_some_disk_takes_for_one_are_folded_alike(one, other):
+    assert files.folded(one) == files.folded(other)
+    assert files.folded(one) != files.folded(other + "s")
 
 
 # --- shown --------------------------------------------------------------------------------------------------

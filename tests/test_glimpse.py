@@ -247,6 +247,8 @@ def test_coverage_is_the_share_of_places_inside():
     assert coverage((23, 31), spec) == pytest.approx(3 / 5 * 3 / 7)
     assert coverage((23, 31), Spec.from_box(Box(0, 0, 31, 23), (4, 3))) == 1
     assert coverage((23, 31), Spec.from_box(Box(40, 0, 60, 23), (4, 3))) == 0
+    edge = Comb(-0.5 - 1e-12, 1)  # rounding apart, on the edge: what is read there is the first pixel
+    assert coverage((5, 7), Spec(Axis(edge, Nearest()), Axis(edge, Nearest()), (3, 4))) == 1
 
 
 def test_only_the_window_that_matters_is_read():

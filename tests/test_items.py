@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from glimpse_cli import items
+from glimpse_cli import draw, items
 from glimpse_cli.devices import on_torch, resolve
 from glimpse_cli.errors import DeviceError, ParameterError
 from glimpse_cli.glimpse import extract
@@ -137,6 +137,7 @@ def test_a_look_that_this_picture_cannot_have_is_an_error_in_its_place():
         (Look(BoxPlace((0, 0.2, 0.5, 1)), (5, 7)), "need --normalized"),
         (Look(BoxPlace((0, 0, 71, 43)), (43, 20), "stn"), "d_x is 3.55"),
         (Look(BoxPlace((0, 0, 71, 43)), (4, 71), "hard"), "d_y is 10.8"),
+        (Look(CombPlace(Pair(2, 2), Pair(1.6, 1)), (5, 6), "stn"), "d_y is 1.6"),
         (Look(CombPlace(Pair(2.5, 2.5), Pair(1, 1.5)), (5, 6), s=Pair(0.06, 0.05)), "rows 0-4 of a_y are"),
         (Look(CombPlace(Pair(2.5, 2.5), Pair(1, 1.5)), (5, 6), s=Pair(0.06, 0.05)), "rows 0, 2, 4 of a_x"),
         (
@@ -219,6 +220,19 @@ def test_the_mask_as_numbers_is_the_outer_product():
     for look, sight in zip(LOOKS, picture.sights, strict=True):
         attention = np.load(io.BytesIO(items.encode_mask(picture, sight, "npy")))
         np.testing.assert_allclose(attention, mask((43, 71), look.spec((43, 71))), atol=1e-6)
+
+
+def test_the_mask_of_a_mirrored_look_marks_its_first_sample_s_corner():
+    for steps, mirrored in ((Pair(-3, 4), (True, False)), (Pair(3, -4), (False, True))):
+        look = Look(CombPlace(Pair(20, 30), steps), (5, 7), "stn")
+        picture = loaded(RNG.integers(0, 256, (43, 71)).astype(np.uint8), [look], preview=True)
+        (sight,) = picture.sights
+        ay, ax = (bank.column_sums(N) for bank, N in zip(sight.banks(), (43, 71), strict=True))
+        wanted = draw.mask_figure(
+            picture.preview, (43, 71), ay, ax, items.outline(look.spec((43, 71))), mirrored=mirrored
+        )
+        with Image.open(io.BytesIO(items.encode_mask(picture, sight, "png"))) as found:
+            np.testing.assert_array_equal(np.asarray(found), wanted)
 
 
 def test_the_outline_is_the_box_whichever_way_the_comb_runs():

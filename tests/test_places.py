@@ -60,9 +60,10 @@ def test_a_decimal_comma_in_a_width_is_guessed():
     with pytest.raises(ParameterError, match="s_y = 0") as caught:
         parse_width("0,5")
     assert "0.5" in caught.value.hint
-    with pytest.raises(ParameterError, match="s must be above 0 px") as caught:
-        parse_width("-1")
-    assert caught.value.hint is None
+    for text in ("-1", "y=0,x=5"):  # no comma, and one that stands between two named numbers
+        with pytest.raises(ParameterError, match="s must be above 0 px") as caught:
+            parse_width(text)
+        assert caught.value.hint is None
 
 
 def test_a_size_is_typed_width_first_and_kept_height_first():
@@ -106,6 +107,8 @@ def test_keeping_the_aspect_grows_the_short_side_only():
 
 def test_fractions_are_of_the_picture():
     assert BoxPlace((0, 0.25, 0.5, 1), normalized=True).box((40, 200), (7, 5)) == Box(0, 10, 100, 40)
+    with pytest.raises(ParameterError, match=r"got x0 = 0\.9 and x1 = 0\.1"):  # as they were typed
+        BoxPlace((0.9, 0, 0.1, 1), normalized=True).box((40, 200), (7, 5))
 
 
 def test_a_box_without_extras_is_kept_to_the_last_bit():

@@ -76,6 +76,11 @@ def test_json_values_keep_their_types():
     assert (row.id, row.extra) == ("12", {"label": ["a", 1, None], "n": 2.5})
 
 
+def test_whole_numbers_may_come_as_fractions_as_data_frames_write_them():
+    (row,) = rows('{"image":"a.jpg","x0":0,"y0":1,"x1":3,"y1":4,"id":7.0,"width":48.0}', ".jsonl")
+    assert (row.id, row.look.size) == ("7", (SIZE[0], 48))
+
+
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
 @pytest.mark.parametrize("bom", ["", "\ufeff"])
 def test_line_ends_and_a_byte_order_mark_make_no_difference(end, bom):
@@ -206,6 +211,7 @@ def test_json_numbers_are_strict(value, says):
         ("label", "[" * 600 + "]" * 600, "column label: its value is nested deeper than 100"),
         ("id", "NaN", "column id: 'NaN' cannot be part of a file name"),
         ("id", '"\\ud800"', "column id: '\\ud800' cannot be part of a file name"),
+        ("id", '"a\\u007f"', "column id: 'a\\x7f' cannot be part of a file name"),
     ],
 )
 def test_what_a_name_or_a_manifest_cannot_carry_is_a_bad_row(column, value, says):
@@ -214,6 +220,12 @@ def test_what_a_name_or_a_manifest_cannot_carry_is_a_bad_row(column, value, says
     wrong, right = rows(f"{line}\n{good}", ".jsonl")
     assert says in str(wrong.error)
     assert isinstance(right, Row)
+
+
+def test_a_value_nested_as_deep_as_is_allowed_travels():
+    line = f'{{"image":"a.jpg","x0":1,"y0":2,"x1":3,"y1":4,"label":{"[" * 100 + "]" * 100}}}'
+    (row,) = rows(line, ".jsonl")
+    assert json.dumps(row.extra["label"]) == "[" * 100 + "]" * 100
 
 
 def test_what_goes_with_boxes_needs_a_table_of_boxes():
@@ -239,7 +251,7 @@ COCO = {
     "images": [{"id": 7, "file_name": "a.jpg"}, {"id": "x", "file_name": "b.jpg"}, {"id": 9}],
     "annotations": [
         {"id": 3, "image_id": 7, "category_id": 2, "bbox": [1, 2, 3, 4.5], "segmentation": [[1]], "iscrowd": 0},
-        {"id": 4, "image_id": "x", "bbox": [0, 0, 1, 1]},
+        {"id": 4, "image_id": "x", "bbox": [0, 0, 1, 1], "width": 640, "height": 480},  # of the picture
         {"id": 5, "image_id": 8, "bbox": [0, 0, 1, 1]},
         {"id": 6, "image_id": 7, "bbox": [0, 0, 1]},
         {"id": 6, "image_id": 7, "bbox": [0, 0, -1, 2]},
@@ -256,7 +268,7 @@ def test_coco_annotations_are_rows_and_categories_travel():
     first, second, *wrong = rows(json.dumps(COCO), ".json")
     extra = {"category": "cat", "category_id": 2, "iscrowd": 0}
     assert first == Row(1, "t.json, annotations[0]", "a.jpg", Look(BoxPlace((1, 2, 4, 6.5)), SIZE), "3", extra)
-    assert (second.image, second.id, second.extra) == ("b.jpg", "4", {})
+    assert (second.image, second.id, second.extra, second.look.size) == ("b.jpg", "4", {}, SIZE)
     messages = [str(row.error) for row in wrong]
     for message, says in zip(
         messages,
