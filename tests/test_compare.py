@@ -12,7 +12,8 @@ from PIL import Image
 
 import oracle
 from glimpse_cli import compare, devices, glimpse
-from glimpse_cli.compare import lenses, measures, rows
+from glimpse_cli.compare import columns, lenses, measures, rows
+from glimpse_cli.compare.figure import shown
 from glimpse_cli.errors import ParameterError, UsageError
 from glimpse_cli.images.reference import lanczos_axis
 from glimpse_cli.places import BoxPlace, CombPlace, GridPlace, Pair
@@ -234,6 +235,12 @@ def test_a_wave_is_all_blur_below_the_nyquist_frequency_and_all_aliasing_above(c
     assert row.split.aliasing == pytest.approx(aliasing, abs=0.03)
 
 
+@pytest.mark.parametrize(("length", "step", "modes"), [(23, 2, 12), (24, -2, 12), (23, 0.5, 23), (3, 90, 1)])
+def test_the_spectrum_has_every_wave_below_the_nyquist_frequency(length, step, modes):
+    assert modes == sum(k / (2 * length) < 1 / (2 * max(abs(step), 1)) for k in range(length))
+    assert lenses._cosines(length, step).shape == (modes, length)
+
+
 def test_nothing_aliases_at_steps_of_one_and_less():
     row = row_of(compared(PHOTO, BoxPlace((3.3, 2.2, 9.1, 7.2)), (6, 7)), "gaussian")
     assert row.split.aliasing < 1e-6
@@ -257,6 +264,14 @@ def test_what_is_transparent_is_not_drawn():
     )
     assert (one == two).mean() > 0.999  # the preview and the glimpses may round apart
     assert one.shape[2] == 3
+
+
+def test_what_is_transparent_is_mid_grey_to_the_eye():
+    seen = np.zeros((3, 5, 4), np.float32)
+    seen[:, 2:] = 1
+    eye = shown(seen, alpha=True)
+    assert (eye[:, :2] == 128).all()
+    assert (eye[:, 2:] == 255).all()
 
 
 def test_ssim_is_scikit_images_and_needs_seven_samples():
@@ -385,6 +400,11 @@ def test_what_is_said_has_its_threshold(place, settings, said, not_said):
     words = said_of(place, **settings)
     assert said in words
     assert not not_said or not_said not in words
+
+
+def test_nothing_is_written_as_nothing_and_little_as_a_power_of_ten():
+    row = {"mae": 0.0, "max": 4e-6}
+    assert [columns.cell(row, name) for name in row] == ["0.0000", "4e-06"]
 
 
 def test_means_are_over_the_pictures_that_have_the_number():

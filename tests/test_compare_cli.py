@@ -94,6 +94,14 @@ def test_no_terminal_is_too_narrow_for_a_number(columns):
     assert sum(map(len, explained)) > 1000
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="no pseudo-terminals")
+@pytest.mark.parametrize(("missing", "parts"), [(0, 1), (1, 2)])
+def test_a_table_that_just_fits_into_a_terminal_stays_whole(missing, parts):
+    args = ("photo.png", *BOX, "--repeats", "0")  # the time, which is never twice the same, is left out
+    width = max(map(len, run(*args).stdout.splitlines()[1:5]))
+    assert on_terminal(width - missing, *args).count("method") == parts
+
+
 def on_terminal(columns, *args):
     """What is said on a terminal of so many columns."""
     import pty

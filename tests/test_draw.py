@@ -201,6 +201,8 @@ def test_teeth_too_fine_to_be_shown_melt_into_an_even_tone_without_moire():
             row, np.hanning(16) / np.hanning(16).sum(), "valid"
         )  # beats are slow: what is left of them
         assert np.ptp(smooth) < 6
+        profile = figure[MARGIN : MARGIN + STRIP, START + 8 : START + int(step * 112)]
+        assert np.ptp((profile != NIGHT.trough).any(axis=2).sum(axis=0)) <= 1
 
 
 def test_an_axis_of_millions_of_pixels_is_averaged_in_little_memory():
@@ -292,6 +294,28 @@ def test_an_outline_around_the_whole_canvas_becomes_four_arrows():
     assert green[40:55, 40:50].any()
     assert green[25:35, 5:20].any()
     assert green[25:35, 70:85].any()
+
+
+@pytest.mark.parametrize(
+    ("rect", "part"),
+    [
+        (Rect(60, 20, 80, 70), np.s_[40:55, 40:50]),
+        (Rect(-20, 20, 0, 70), np.s_[5:20, 40:50]),
+        (Rect(20, 90, 40, 120), np.s_[25:35, 70:85]),
+        (Rect(20, -30, 40, 0), np.s_[25:35, 5:20]),
+    ],
+    ids=["below", "above", "right", "left"],
+)
+def test_a_box_that_only_touches_its_canvas_has_an_arrow_too(rect, part):
+    canvas = np.full((60, 90, 3), 99, np.uint8)
+    draw_outline(canvas, rect, 2)
+    assert (canvas[part] == GREEN).all(axis=2).any()
+
+
+def test_a_box_that_is_long_needs_no_lines_that_point_at_it_however_thin():
+    canvas = np.full((70, 300, 3), 99, np.uint8)
+    draw_outline(canvas, Rect(32, 40, 37, 240), 2)
+    assert green_at(canvas) == (30, 39, 38, 242)
 
 
 def test_an_outline_is_cased_in_dark_on_both_sides():

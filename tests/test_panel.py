@@ -124,6 +124,17 @@ def test_all_differences_are_on_one_scale():
     assert tuple(half) != (255, 255, 255)
 
 
+@pytest.mark.parametrize(("share", "reached"), [(0.02, True), (0.004, False)])
+def test_the_scale_reaches_what_some_pixels_differ_by_but_not_what_a_few_do(share, reached):
+    base = np.full((31, 40), 0.4, np.float32)
+    other = base + 0.01
+    other[0, : round(share * base.size)] += 0.5
+    page = drawn([base, other])
+    times = CELL // 40
+    usual = page[page.shape[0] - MARGIN - 5, LEFT + 40 * times + GUTTER + 3]
+    assert (tuple(usual) == (176, 32, 44)) != reached
+
+
 def test_equal_glimpses_differ_nowhere_and_nothing_is_divided_by_zero():
     page = drawn([noise(31, 40), noise(31, 40)])
     times = CELL // 40
@@ -240,8 +251,9 @@ def test_alpha_lies_over_white():
     assert paper.rgb(glimpse).tolist() == [[[10, 20, 30], [255, 255, 255]]]
 
 
-def test_a_sheet_without_a_width_is_a_little_wider_than_high():
-    sheet = contact_sheet([np.zeros((30, 40), np.uint8)] * 60, ["name"] * 60)
+@pytest.mark.parametrize("size", [(30, 40), (40, 160), (160, 40)])
+def test_a_sheet_without_a_width_is_a_little_wider_than_high(size):
+    sheet = contact_sheet([np.zeros(size, np.uint8)] * 60, ["name"] * 60)
     assert 1 < sheet.shape[1] / sheet.shape[0] < 2
 
 
