@@ -2,6 +2,7 @@
 
 import math
 import os
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,15 @@ def _plain_terminal(monkeypatch):
     monkeypatch.setenv("NO_COLOR", "1")
     monkeypatch.setenv("COLUMNS", "110")
     monkeypatch.setenv("TERMINAL_WIDTH", "110")
+
+
+@pytest.fixture
+def signals_are_heard():
+    """By what a test starts, also where pytest itself was started not to hear them: in the background, by nohup."""
+    before = {each: signal.signal(each, signal.default_int_handler) for each in (signal.SIGINT, signal.SIGHUP)}
+    yield
+    for each, handler in before.items():
+        signal.signal(each, handler)
 
 
 @pytest.fixture(params=["dense", "banded", "summed", "fused"])

@@ -260,6 +260,7 @@ def test_a_run_killed_anywhere_ends_in_the_same_bytes_and_leaves_no_process(form
     assert not any(path for path in out.rglob("*") if path.name.endswith(".tmp") or path.name == "parts")
 
 
+@pytest.mark.usefixtures("signals_are_heard")
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
 def test_a_signal_ends_a_run_soon_with_one_line_and_130(name, photos, tmp_path, slow):
     run = slow(photos, "-o", tmp_path / "out", *BOX)

@@ -386,6 +386,7 @@ def test_a_full_disk_behind_stdout_is_one_error(args):
     assert done.stderr.splitlines() == ["error: cannot write the output", "why: No space left on device"]
 
 
+@pytest.mark.usefixtures("signals_are_heard")
 def test_an_interrupt_is_one_line_and_130():
     for number in range(300):
         os.link("photo.png", f"{number}.png")
