@@ -3,10 +3,12 @@
 import json
 import os
 import re
+import resource
 import socket
 import subprocess
 import sys
 import tarfile
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -15,7 +17,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from glimpse_cli import batch, draw, glimpse, tables
-from glimpse_cli.batch import landing, runner, sheet, worker
+from glimpse_cli.batch import known, landing, runner, sheet, strays, worker
 from glimpse_cli.batch.journal import Journal, checked_line_of, parsed
 from glimpse_cli.batch.known import Errand, Ways
 from glimpse_cli.batch.own import METADATA, hash_of, is_intact
@@ -25,6 +27,7 @@ from glimpse_cli.cli.app import app
 from glimpse_cli.combs import Box
 from glimpse_cli.devices import Device
 from glimpse_cli.errors import InputError, OutputError, UsageError
+from glimpse_cli.files import MAX_BYTES
 from glimpse_cli.glimpse import Spec, extract
 from glimpse_cli.items import Reading, Writing
 from glimpse_cli.places import BoxPlace, Look
@@ -197,6 +200,14 @@ def test_a_row_that_leaves_the_source_is_a_failed_row(image, photos, tmp_path):
     made = planned(of_table(photos, tmp_path / "out", text, ".jsonl"))
     assert names(made) == ["a.png"]
     assert "t.jsonl, line 1: column image" in str(made.failures[0].error)
+
+
+def test_what_would_help_a_row_that_failed_is_told_with_its_line(photos, tmp_path):
+    text = "image,u_y,u_x,s_y,s_x,method\na.png,1,2,1,1,stn\na.png,1,2,1,1,gaussian\n"
+    assert batch.run(of_table(photos, tmp_path / "out", text)).failed == 1
+    (error,) = lines(tmp_path / "out" / "errors.jsonl")
+    assert error["error"].startswith("t.csv, line 2: s is the gaussian's width")
+    assert error["try"] == "leave s out, or method gaussian"
 
 
 def test_rows_of_one_picture_share_its_item_and_are_named_by_id_or_number(photos, tmp_path):
@@ -418,6 +429,37 @@ def test_parts_that_a_killed_run_left_are_not_taken_for_those_of_the_journal(for
     assert tree(out) == tree(tmp_path / "fresh")
 
 
+def test_a_stack_whose_metadata_is_damaged_is_not_taken_apart_by_it(photos, tmp_path):
+    out = tmp_path / "out"
+    batch.run(settings(photos, out, form="stack"))
+    rows = (out / METADATA).read_bytes()
+    (out / METADATA).write_bytes(rows[:-20])
+    picture(photos / "b.png", 9)
+    assert batch.run(settings(photos, out, form="stack")).exit_code == 0
+    batch.run(settings(photos, tmp_path / "fresh", form="stack"))
+    assert tree(out) == tree(tmp_path / "fresh")
+
+
+@pytest.mark.parametrize("form", ["stack", "shards"])
+def test_a_part_that_is_newer_than_what_was_put_together_goes_into_it(form, photos, tmp_path, monkeypatch):
+    out = tmp_path / "out"
+    whole = settings(photos, out, form=form, shards=2)
+    batch.run(whole)
+    picture(photos / "b.png", 9)
+
+    def kill(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(runner, "write_tables", kill)
+        with pytest.raises(KeyboardInterrupt):
+            batch.run(whole)
+    picture(photos / "a.png", 8)
+    assert batch.run(whole).done == 1
+    batch.run(replace(whole, folder=str(tmp_path / "fresh")))
+    assert tree(out) == tree(tmp_path / "fresh")
+
+
 @pytest.mark.parametrize("form", ["stack", "shards"])
 def test_what_is_put_together_follows_a_picture_that_goes_and_comes_back(form, photos, tmp_path):
     out = tmp_path / "out"
@@ -575,6 +617,18 @@ def test_a_first_run_over_any_file_it_would_replace_is_refused(name, photos, tmp
     assert batch.run(replace(with_masks, force=True)).done == 4
 
 
+@pytest.mark.parametrize(("form", "name"), [("stack", "stack.npy"), ("shards", "shard-000001.tar")])
+def test_a_first_run_over_a_stack_or_shards_of_somebody_else_is_refused(form, name, photos, tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / name).write_text("mine")
+    wanted = settings(photos, out, form=form, shards=2)
+    with pytest.raises(OutputError, match=rf"{name} exists"):
+        batch.run(wanted)
+    assert tree(out) == {name: b"mine"}
+    assert not (out / ".glimpse").exists()
+
+
 @pytest.mark.parametrize("name", ["e.png", "e.mask.png"])
 def test_a_file_that_came_to_lie_where_a_new_glimpse_belongs_fails_that_row_and_stays(name, photos, tmp_path):
     out = tmp_path / "out"
@@ -681,6 +735,26 @@ def test_a_contact_sheet_of_an_earlier_run_is_replaced_and_is_no_input_among_the
         batch.run(wanted)
 
 
+def test_a_contact_sheet_is_known_though_a_run_was_killed_before_it_could_replace_it(photos, tmp_path, monkeypatch):
+    out, drawn = tmp_path / "out", tmp_path / "sheet.png"
+    batch.run(with_sheet(photos, out, drawn))
+    picture(photos / "a.png", 9)
+    genuine = sheet.write_whole
+
+    def kill(path, data):
+        if str(path) == str(drawn):
+            raise KeyboardInterrupt
+        genuine(path, data)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(sheet, "write_whole", kill)
+        with pytest.raises(KeyboardInterrupt):
+            batch.run(with_sheet(photos, out, drawn))
+    assert batch.run(with_sheet(photos, out, drawn)).skipped == 4
+    batch.run(with_sheet(photos, tmp_path / "fresh", tmp_path / "fresh.png"))
+    assert drawn.read_bytes() == (tmp_path / "fresh.png").read_bytes()
+
+
 def test_a_contact_sheet_that_cannot_be_made_is_told_before_the_work_and_costs_nothing_after_it(
     photos, tmp_path, monkeypatch
 ):
@@ -754,6 +828,47 @@ def test_only_a_changed_content_is_done_again_even_with_the_size_and_time_it_had
     (photos / "b.png").touch()
     backdate(photos / "sub" / "c.png")
     assert batch.run(settings(photos, out)).done == 0
+
+
+def test_a_file_that_changed_a_moment_ago_is_told_by_its_bytes_alone(tmp_path, monkeypatch):
+    path = picture(tmp_path / "a.png")
+    changed = path.stat().st_ctime_ns
+    monkeypatch.setattr(known.time, "time_ns", lambda: changed + 10**9)
+    assert known.stamp_of(str(path)) is None
+    monkeypatch.setattr(known.time, "time_ns", lambda: changed + 10**10)
+    assert known.stamp_of(str(path))
+
+
+def test_a_picture_that_was_changed_in_place_long_after_and_has_its_old_time_is_done_again(
+    photos, tmp_path, monkeypatch
+):
+    now, path = time.time_ns, photos / "a.png"
+    monkeypatch.setattr(known.time, "time_ns", lambda: now() + 10**10)  # all of it is long past
+    Image.fromarray(pixels(7)).save(path, "BMP")
+    wanted, before = settings(photos, tmp_path / "out"), path.stat()
+    ways, item = Ways(wanted.folder, wanted.reading, wanted.writing, wanted.form), planned(wanted).items[0]
+    (first,) = worker.do([Errand(0, item)], ways)
+    (again,) = worker.do([Errand(0, item, first.line)], ways)
+    assert (first.done, again.kept) == (1, 1)
+    time.sleep(0.05)  # a clock may tick as slowly
+    with path.open("r+b") as file:
+        Image.fromarray(pixels(8)).save(file, "BMP")
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    after = path.stat()
+    assert (after.st_ino, after.st_size, after.st_mtime_ns) == (before.st_ino, before.st_size, before.st_mtime_ns)
+    (changed,) = worker.do([Errand(0, item, first.line)], ways)
+    assert changed.done == 1
+    np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "out" / "a.png")), expected(8))
+
+
+def test_a_glimpse_that_its_picture_s_line_does_not_list_is_made_again(photos, tmp_path):
+    out = tmp_path / "out"
+    batch.run(settings(photos, out))
+    before = tree(out)
+    rewritten(out, lambda record: record["files"].pop("a.png", None))
+    (out / "a.png").unlink()
+    assert batch.run(settings(photos, out)).done == 1
+    assert tree(out) == before
 
 
 def test_damaged_and_missing_outputs_are_made_again(photos, tmp_path):
@@ -862,6 +977,24 @@ def test_what_a_killed_run_wrote_is_known_though_its_picture_was_away_in_between
     assert batch.run(settings(photos, killed)).done == 1
     batch.run(settings(photos, tmp_path / "fresh"))
     assert tree(killed) == tree(tmp_path / "fresh")
+
+
+def test_a_glimpse_that_cannot_be_noted_whole_gets_no_name(photos, tmp_path, monkeypatch):
+    wanted, write = settings(photos, tmp_path / "out"), os.write
+    ways = Ways(wanted.folder, wanted.reading, wanted.writing, wanted.form)
+    monkeypatch.setattr(strays.os, "write", lambda descriptor, data: write(descriptor, data[: len(data) // 2]))
+    (outcome,) = worker.do([Errand(0, planned(wanted).items[0])], ways)
+    assert [failure.error.why for failure in outcome.failures] == ["No space left on device"]
+    assert tree(tmp_path / "out") == {}
+
+
+def test_a_note_after_half_of_one_is_read(tmp_path):
+    note = {"a.png": hash_of(b"mine")}
+    strays.note(str(tmp_path), [("a.png", note)])
+    path = tmp_path / ".glimpse" / "landing.jsonl"
+    path.write_bytes(path.read_bytes()[:-9])
+    strays.note(str(tmp_path), [("b.png", note)])
+    assert list(strays._noted(str(tmp_path))) == [("b.png", note)]
 
 
 def test_a_file_that_took_the_place_of_what_a_killed_run_wrote_stays(killed, photos):
@@ -1054,6 +1187,14 @@ def test_verbose_says_what_came_of_each_picture_and_each_failure_once(photos, tm
         }
 
 
+def test_ten_failures_are_told_and_how_many_more_there_are(photos, tmp_path):
+    for n in range(12):
+        (photos / f"bad{n}.png").write_text("words")
+    done = command(photos, "-o", tmp_path / "out", "--box", "3,2,17.5,19")
+    assert done.stderr.count("error: ") == 10
+    assert f"\nand 2 more failures: {tmp_path}/out/errors.jsonl\n" in done.stderr
+
+
 def test_rows_come_from_stdin_and_a_dry_run_touches_nothing(photos, tmp_path):
     text = '{"image":"a.png","x":1,"y":2,"w":3,"h":4}\n{"image":"../a.png","x":1,"y":2,"w":3,"h":4}\n'
     done = command(photos, "--from", "-", "-o", tmp_path / "out", "--dry-run", input=text)
@@ -1070,6 +1211,7 @@ def test_rows_come_from_stdin_and_a_dry_run_touches_nothing(photos, tmp_path):
         (["-o", "out", "--box", "1,2,3,4", "--from", "t.csv"], "--from and --box both say the place"),
         (["-o", "out", "--box", "1,2,3,4", "--box", "1,2,3,4"], "one --box, got 2"),
         (["-o", "out", "--from", "t.xls"], "no kind of table"),
+        (["-o", "out", "--from", "t.csv", "--method", "stn", "-s", "1"], "the method stn has none"),
         (["-o", "out", "--box", "1,2,3,4", "--stack", "--shards", "2"], "do not go together"),
         (["-o", "out", "--box", "1,2,3,4", "--stack", "--format", "jpg"], "a stack holds numbers"),
         (["-o", "out", "--box", "1,2,3,4", "--jobs", "0"], "--jobs must be a whole number"),
@@ -1173,3 +1315,14 @@ def test_a_pool_gives_every_task_its_own_result():
 
 def _doubled(numbers):
     return [2 * n for n in numbers]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems know no such limit, or do not keep to it")
+def test_a_worker_may_take_so_much_memory_and_no_more():
+    with Pool(1, 10, 10**6) as pool:
+        ((_, most),) = pool.map(_most_memory, [0])
+    assert 0 < most <= 2**30 + MAX_BYTES + 32 * 10**6
+
+
+def _most_memory(tasks):
+    return [resource.getrlimit(resource.RLIMIT_AS)[0] for _ in tasks]

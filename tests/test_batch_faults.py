@@ -124,6 +124,26 @@ def test_a_worker_that_dies_with_its_files_in_place_leaves_none_of_a_failed_pict
     assert batch.run(settings(photos, out)).done == 1
 
 
+def unlucky_start(*arguments):
+    """A worker that dies as it reads a picture, if it is the first to."""
+    START(*arguments)
+    load = items.load
+
+    def once(data, name, *rest, **options):
+        with suppress(FileExistsError):
+            Path(name).with_suffix(".tried").touch(exist_ok=False)
+            os._exit(7)
+        return load(data, name, *rest, **options)
+
+    items.load = once
+
+
+def test_a_picture_is_not_blamed_for_a_worker_that_died_but_once(photos, tmp_path, monkeypatch):
+    monkeypatch.setattr(pool.process, "start", unlucky_start)
+    assert batch.run(settings(photos / "0.png", tmp_path / "out")).done == 1
+    assert (photos / "0.tried").exists()
+
+
 def unfinished_start(*arguments):
     """A worker that dies when the files of one picture are written and have no names yet."""
     START(*arguments)
