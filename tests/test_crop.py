@@ -16,7 +16,9 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from glimpse_cli import items
+from glimpse_cli.cli import talk
 from glimpse_cli.cli.app import app
+from glimpse_cli.errors import GlimpseError
 from glimpse_cli.glimpse import extract, mask
 from glimpse_cli.places import BoxPlace, CombPlace, GridPlace, Look, Pair
 from pictures import png
@@ -130,6 +132,7 @@ def test_several_pictures_go_to_a_folder_and_one_bad_one_stops_no_other():
     assert result.stdout.splitlines() == ["out/photo.glimpse.png", "out/grey.glimpse.png"]
     assert "error: bad.jpg" in result.stderr
     refused(run("bad.jpg", *BOX), 1, "bad.jpg")
+    refused(run("bad.jpg", *BOX, "--box", "1,2,3,4"), 1, "bad.jpg")
 
 
 def test_stdin_and_stdout_are_pipes():
@@ -241,6 +244,7 @@ def test_names_that_collide_are_found_before_anything_is_started():
         ([*BOX, *BOX, "-o", "-"], 2, ["one glimpse"]),
         ([*BOX, "--frame", "-1"], 2, ["--frame"]),
         ([*BOX, "--frame", "3"], 1, ["frame"]),
+        ([*BOX, "--frame", "9" * 5000], 2, ["--frame must be a whole number"]),
         ([*BOX, "--max-pixels", "100"], 1, ["pixels"]),
         ([*BOX, "--bogus"], 2, ["--bogus", "--help"]),
         ([*BOX, "-o", "missing/eye.png"], 1, ["cannot write missing/eye.png", "there is no folder missing"]),
@@ -396,6 +400,28 @@ def test_an_interrupt_is_one_line_and_130():
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=20)
     assert (process.returncode, said.splitlines()) == (130, ["interrupted"])
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no pseudo-terminals")
+@pytest.mark.parametrize(("environment", "coloured"), [({}, True), ({"NO_COLOR": "1"}, False)])
+def test_a_terminal_sees_colour_unless_it_wants_none(environment, coloured):
+    import pty
+
+    ours, theirs = pty.openpty()
+    inherited = {name: value for name, value in os.environ.items() if name != "NO_COLOR"}
+    command = [sys.executable, "-m", "glimpse_cli", "crop", "missing.png", *BOX]
+    done = subprocess.run(command, stderr=theirs, env=inherited | environment, check=False)
+    said = os.read(ours, 1 << 16).decode()
+    os.close(theirs)
+    os.close(ours)
+    assert done.returncode == 1
+    assert "cannot open missing.png" in said
+    assert ("\x1b[" in said) == coloured
+
+
+def test_each_part_of_an_error_is_one_line_whatever_a_library_says(capsys):
+    talk.explain(GlimpseError("one\ntwo", why="three\r\nfour", hint="five"))
+    assert capsys.readouterr() == ("", "error: one two\nwhy: three four\ntry: five\n")
 
 
 def test_debug_shows_the_traceback_too():
