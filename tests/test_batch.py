@@ -17,7 +17,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from glimpse_cli import batch, draw, glimpse, tables
-from glimpse_cli.batch import known, landing, runner, sheet, strays, worker
+from glimpse_cli.batch import gather, known, landing, runner, sheet, strays, worker
 from glimpse_cli.batch.journal import Journal, checked_line_of, parsed
 from glimpse_cli.batch.known import Errand, Ways
 from glimpse_cli.batch.own import METADATA, hash_of, is_intact
@@ -456,6 +456,26 @@ def test_a_part_that_is_newer_than_what_was_put_together_goes_into_it(form, phot
             batch.run(whole)
     picture(photos / "a.png", 8)
     assert batch.run(whole).done == 1
+    batch.run(replace(whole, folder=str(tmp_path / "fresh")))
+    assert tree(out) == tree(tmp_path / "fresh")
+
+
+@pytest.mark.parametrize("at", [(runner, "write_tables"), (gather, "seal")])
+@pytest.mark.parametrize("form", ["stack", "shards"])
+def test_what_a_killed_run_had_no_time_to_put_together_is_in_the_next(form, at, photos, tmp_path, monkeypatch):
+    out = tmp_path / "out"
+    whole = settings(photos, out, form=form, shards=2)
+    batch.run(whole)
+    picture(photos / "b.png", 9)
+
+    def kill(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(*at, kill)
+        with pytest.raises(KeyboardInterrupt):
+            batch.run(whole)
+    assert batch.run(whole).skipped == 4
     batch.run(replace(whole, folder=str(tmp_path / "fresh")))
     assert tree(out) == tree(tmp_path / "fresh")
 

@@ -206,6 +206,11 @@ class Journal:
         self._sync()
         self.sealed, self._sealed_at = dict(files), self._end
 
+    @property
+    def is_all_sealed(self) -> bool:
+        """Whether nothing was noted since the last seal, as by a run that was killed before it could make one."""
+        return all(offset < self._sealed_at for offset in self._offsets)
+
     def is_sealed(self, n: int) -> bool:
         """Whether the plan's n-th item was done before the last seal."""
         return _NOTHING < self._offsets[n] < self._sealed_at

@@ -295,7 +295,7 @@ class _Run:
             shutil.rmtree(self.ways.folder, ignore_errors=True)
 
     def _is_as_sealed(self, placed: Placed) -> bool:
-        if not self.sealed or self.changed:
+        if not self.sealed or self.changed or not self.journal.is_all_sealed:
             return False
         found = blake2b(digest_size=16)
         for line in metadata(self.plan, self.journal, placed):
