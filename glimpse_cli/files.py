@@ -98,7 +98,7 @@ def write_whole(path: str | Path, data: bytes) -> None:
             with suppress(OSError):
                 temporary.unlink()
             raise
-        _flush_folder(path.parent)
+        flush_folder(path.parent)
     except (OSError, ValueError) as error:
         raise OutputError(f"cannot write {shown(path)}", why=_reason(error)) from error
 
@@ -113,6 +113,25 @@ def make_folder(path: str | Path) -> None:
         Path(path).mkdir(parents=True, exist_ok=True)
     except (OSError, ValueError) as error:
         raise OutputError(f"cannot make the folder {shown(path)}", why=_reason(error)) from error
+
+
+def flush(path: Path) -> None:
+    """Wait until what was written at a path is on the disk.
+
+    Raises:
+        OSError: the disk failed, or has no more room.
+    """
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def flush_folder(folder: Path) -> None:
+    """Make the names that files were given in a folder durable, where the system can."""
+    with suppress(OSError):  # Windows, and some network file systems, cannot flush a folder
+        flush(folder)
 
 
 def temporary_beside(path: Path) -> Path:
@@ -194,16 +213,6 @@ def _write_new(path: Path, data: bytes) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _flush_folder(folder: Path) -> None:
-    """Make the rename itself durable, where the system can."""
-    with suppress(OSError):  # Windows, and some network file systems, cannot flush a folder
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
 
 def _reason(error: OSError | ValueError) -> str:

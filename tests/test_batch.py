@@ -1107,7 +1107,7 @@ def test_what_another_run_writes_below_the_folder_is_left_to_it(photos, tmp_path
 
 def test_a_file_that_is_written_piece_by_piece_has_its_name_on_the_disk(tmp_path, monkeypatch):
     flushed = []
-    monkeypatch.setattr(landing, "_flush_path", lambda path: flushed.append((path, (tmp_path / "whole").exists())))
+    monkeypatch.setattr(landing, "flush_folder", lambda path: flushed.append((path, (tmp_path / "whole").exists())))
     with landing.whole(tmp_path / "whole") as file:
         file.write(b"all of it")
     assert flushed == [(tmp_path, True)]

@@ -13,7 +13,7 @@ from typing import BinaryIO
 
 from glimpse_cli.batch.own import OWN
 from glimpse_cli.errors import OutputError
-from glimpse_cli.files import is_temporary, shown, temporary_beside
+from glimpse_cli.files import flush, flush_folder, is_temporary, shown, temporary_beside
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ def land(some: Sequence[Waiting]) -> dict[Path, OutputError]:
     flushed = [waiting for waiting in some if _tried(_flush, waiting, failed)]
     named = [waiting for waiting in flushed if _tried(_name, waiting, failed)]
     for folder in {waiting.path.parent for waiting in named}:
-        _flush_folder(folder)
+        flush_folder(folder)
     return failed
 
 
@@ -81,7 +81,7 @@ def whole(path: Path) -> Iterator[BinaryIO]:
                 file.flush()
                 os.fsync(file.fileno())
             temporary.replace(path)
-            _flush_folder(path.parent)  # what it was made from may be removed now
+            flush_folder(path.parent)  # what it was made from may be removed now
         except BaseException:  # an interruption as well: nothing may stay behind
             with suppress(OSError):
                 temporary.unlink()
@@ -101,20 +101,7 @@ def remove_temporaries(folder: str) -> None:
 
 
 def _flush(waiting: Waiting) -> None:
-    _flush_path(waiting.temporary)
-
-
-def _flush_folder(folder: Path) -> None:
-    with suppress(OSError):  # some network file systems cannot flush a folder
-        _flush_path(folder)
-
-
-def _flush_path(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    flush(waiting.temporary)
 
 
 def _name(waiting: Waiting) -> None:
