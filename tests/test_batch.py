@@ -441,10 +441,9 @@ def test_a_stack_whose_metadata_is_damaged_is_not_taken_apart_by_it(photos, tmp_
 
 
 @pytest.mark.parametrize("at", [(runner, "write_tables"), (gather, "seal")])
-@pytest.mark.parametrize("form", ["stack", "shards"])
-@pytest.mark.parametrize("changed", [0, 1])
-def test_what_a_killed_run_had_no_time_to_put_together_is_in_the_next(changed, form, at, photos, tmp_path, monkeypatch):
-    out = tmp_path / "out"
+@pytest.mark.parametrize("how", [("stack", 0), ("stack", 1), ("shards", 0), ("shards", 1)])
+def test_what_a_killed_run_had_no_time_to_put_together_is_in_the_next(how, at, photos, tmp_path, monkeypatch):
+    out, (form, changed) = tmp_path / "out", how
     whole = settings(photos, out, form=form, shards=2)
     batch.run(whole)
     picture(photos / "b.png", 9)
