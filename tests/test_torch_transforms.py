@@ -6,8 +6,10 @@ import sys
 import pytest
 import torch
 from torch import nn
+from torch._subclasses import FakeTensorMode
 from torch.autograd import forward_ad
 from torch.func import functional_call, grad, hessian, jacfwd, jacrev, jvp, vmap
+from torch.fx.experimental.proxy_tensor import make_fx
 
 import glimpse_cli
 import glimpse_cli.torch as gt
@@ -115,6 +117,44 @@ def test_the_operators_keep_torch_s_rules(kernel, to_images, to_places):
     grad = torch.ones(2, 4, 3, 5, 5)
     detached = [t.detach() if isinstance(t, torch.Tensor) else t for t in arguments]
     torch.library.opcheck(_operators.banded_backward, (grad, *detached, to_images, to_places))
+
+
+def test_what_is_not_compiled_loads_no_compiler():
+    script = """
+import sys
+import torch
+import glimpse_cli.torch as gt
+before = set(sys.modules)
+images = torch.rand(1, 3, 300, 310).requires_grad_()
+u = torch.tensor([[20.0, 30.0]]).requires_grad_()
+gt.gaussian_glimpse(images, u, 0.7, (1.1, 1.3), (95, 97)).square().sum().backward()
+assert images.grad.any() and u.grad.any()
+print(sorted({"sympy", "torch._dynamo"} & (set(sys.modules) - before)))
+"""
+    ran = subprocess.run([sys.executable, "-W", "error", "-c", script], check=True, capture_output=True, text=True)
+    assert ran.stdout == "[]\n"
+
+
+@pytest.mark.parametrize("form", ["banded"], indirect=True)
+@pytest.mark.usefixtures("form")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+def test_who_records_a_call_or_has_no_numbers_meets_an_operator():
+    images, u = pictures(2, 3, 23, 31), places()[0]
+    graph = make_fx(lambda images, u: grad(loss_of, argnums=(0, 1))(u, images))(images, u)
+    called = {str(node.target) for node in graph.graph.nodes}
+    assert called >= {"glimpse_cli.banded.default", "glimpse_cli.banded_backward.default"}
+    with FakeTensorMode() as mode:
+        leaves = [mode.from_tensor(t).requires_grad_() for t in (u, images)]
+        loss_of(*leaves).backward()
+    assert [t.grad.shape for t in leaves] == [u.shape, images.shape]
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_compiled_it_still_says_which_shapes_do_not_fit():
+    torch._dynamo.reset()
+    compiled = torch.compile(LOOKS["gaussian"], backend="aot_eager")
+    with pytest.raises(glimpse_cli.GlimpseError, match=r"broadcast to \(2, 2\) or \(2, N, 2\), got u \(3, 2\)"):
+        compiled(pictures(2, 3, 23, 31), torch.ones(3, 2))
 
 
 @pytest.mark.usefixtures("form")

@@ -99,19 +99,16 @@ def aligned(images: Tensor, **parameters: Parameter) -> tuple[list[Tensor], bool
     given = {name: as_tensor(name, value, images.device) for name, value in parameters.items()}
     several = any(t.dim() == 3 for t in given.values())
     tensors = [t.unsqueeze(1) if t.dim() == 2 else t for t in given.values()]
-    try:
-        shape = torch.broadcast_shapes(  # type: ignore[no-untyped-call]  # torch gives it no types
-            *(t.shape for t in tensors), (images.shape[0], 1, 2)
-        )
-    except RuntimeError:
-        shape = torch.Size([])
+    pairs = torch.empty((), dtype=torch.float64, device=images.device).expand(images.shape[0], 1, 2)
+    found = _broadcast(*tensors, pairs)
+    shape = found[0].shape if found else ()
     if len(shape) != 3 or shape[0] != images.shape[0] or shape[2] != 2:
         shapes = ", ".join(f"{name} {tuple(t.shape)}" for name, t in given.items())
         raise ParameterError(
             f"parameters must broadcast to ({images.shape[0]}, 2) or ({images.shape[0]}, N, 2), got {shapes}",
             why="they are pairs (y, x) for each image of the batch, or for each of N glimpses of each image",
         )
-    return [t.expand(shape) for t in tensors], several
+    return found[:-1], several
 
 
 def alike(*last: int, **given: Tensor) -> list[Tensor]:
@@ -122,15 +119,12 @@ def alike(*last: int, **given: Tensor) -> list[Tensor]:
     """
     for name, value in given.items():
         require_tensor(name, value)
-    try:
-        shape = torch.broadcast_shapes(*(t.shape for t in given.values()), last)  # type: ignore[no-untyped-call]  # likewise
-    except RuntimeError:
-        shape = torch.Size([-1])
-    if shape[len(shape) - len(last) :] != last or -1 in shape:
+    found = _broadcast(*(t.double() for t in given.values()), next(iter(given.values())).new_empty(()).expand(last))
+    if not found or found[0].shape[found[0].dim() - len(last) :] != last:
         wanted = ", ".join(map(str, ("...", *last)))
         shapes = ", ".join(f"{name} {tuple(t.shape)}" for name, t in given.items())
         raise ParameterError(f"parameters must broadcast to ({wanted}), got {shapes}")
-    return [t.double().expand(shape) for t in given.values()]
+    return found[:-1]
 
 
 def as_tensor(name: str, value: Parameter, device: torch.device) -> Tensor:
@@ -140,6 +134,21 @@ def as_tensor(name: str, value: Parameter, device: torch.device) -> Tensor:
         return torch.stack(made)
     _require_device(name, value, device)
     return value.double()
+
+
+def _broadcast(*tensors: Tensor) -> list[Tensor]:
+    """The tensors in the shape that they broadcast to; none where they do not.
+
+    Looked at before torch does, as a compiled graph cannot catch its error, and not by `torch.broadcast_shapes`, which
+    loads what the compiler needs.
+    """
+    for axis in range(-max(t.dim() for t in tensors), 0):
+        common: int | torch.SymInt = 1
+        for n in (t.shape[axis] for t in tensors if t.dim() >= -axis):
+            if n != 1 and common not in (1, n):
+                return []
+            common = common if n == 1 else n
+    return list(torch.broadcast_tensors(*tensors))  # type: ignore[no-untyped-call]  # torch gives it no types
 
 
 def require_tensor(name: str, value: object) -> None:

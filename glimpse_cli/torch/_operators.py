@@ -5,6 +5,7 @@ The gradient of the gradient is the dense form's.
 """
 
 from collections.abc import Callable
+from functools import partial
 from types import ModuleType
 from typing import Any
 
@@ -49,8 +50,7 @@ def _pushed_twice() -> bool:
     return sum(level.key() == torch._C._functorch.TransformType.Jvp for level in levels) > 1  # noqa: SLF001 - likewise
 
 
-@torch.library.custom_op("glimpse_cli::banded", mutates_args=(), device_types=("cpu", "cuda"))
-def banded(  # noqa: PLR0917 - an operator's arguments are flat
+def _glimpses(  # noqa: PLR0917 - an operator's arguments are flat
     images: Tensor,
     near_y: Tensor,
     off_y: Tensor,
@@ -68,8 +68,7 @@ def banded(  # noqa: PLR0917 - an operator's arguments are flat
     return out
 
 
-@torch.library.custom_op("glimpse_cli::banded_backward", mutates_args=(), device_types=("cpu", "cuda"))
-def banded_backward(  # noqa: PLR0917 - an operator's arguments are flat
+def _gradients(  # noqa: PLR0917 - an operator's arguments are flat
     grad: Tensor,
     images: Tensor,
     near_y: Tensor,
@@ -97,6 +96,21 @@ def banded_backward(  # noqa: PLR0917 - an operator's arguments are flat
     return images_grad, *places_grad
 
 
+operator: Any = partial(torch.library.custom_op, mutates_args=(), device_types=("cpu", "cuda"))
+banded = operator("glimpse_cli::banded")(_glimpses)
+banded_backward = operator("glimpse_cli::banded_backward")(_gradients)
+
+
+def _at_once(*inputs: Any) -> bool:
+    """Whether nothing watches the call that must see an operator: the first that is called loads torch's compiler."""
+    watched = torch.compiler.is_compiling() or torch.jit.is_tracing()  # type: ignore[attr-defined,no-untyped-call]  # torch's
+    watched = watched or torch._C._are_functorch_transforms_active()  # noqa: SLF001 - it has no other name
+    watched = watched or torch._C._len_torch_dispatch_stack() > 0  # noqa: SLF001 - likewise
+    tensors = [t for t in inputs if isinstance(t, Tensor)]
+    plain = all(type(t) in {Tensor, torch.nn.Parameter} and t.device.type in {"cpu", "cuda"} for t in tensors)
+    return plain and not watched
+
+
 def _outline(images: Tensor, near_y: Tensor, _off: Tensor, sharp_y: Tensor, near_x: Tensor, *_: Any) -> Tensor:
     """What `banded` gives, but for the numbers."""
     return sharp_y.new_empty(*near_y.shape[:2], images.shape[1], near_y.shape[2], near_x.shape[2])
@@ -116,7 +130,7 @@ class Banded(torch.autograd.Function):
 
     @staticmethod
     def forward(images: Tensor, *rest: Any) -> Tensor:
-        out: Tensor = banded(images, *rest)
+        out: Tensor = (_glimpses if _at_once(images, *rest) else banded)(images, *rest)
         return out
 
     @staticmethod
@@ -148,7 +162,7 @@ class BandedBackward(torch.autograd.Function):
 
     @staticmethod
     def forward(grad: Tensor, *rest: Any) -> tuple[Tensor, ...]:
-        out: tuple[Tensor, ...] = banded_backward(grad, *rest)
+        out: tuple[Tensor, ...] = (_gradients if _at_once(grad, *rest) else banded_backward)(grad, *rest)
         return out
 
     @staticmethod
