@@ -1,5 +1,6 @@
 """`glimpse_cli.torch` under all that torch does to functions: compile, vmap, func, DDP, autocast, other devices."""
 
+import io
 import subprocess
 import sys
 
@@ -164,6 +165,23 @@ def test_traced_it_takes_other_places_and_images_of_another_size(name):
     traced = torch.jit.trace(LOOKS[name], (pictures(2, 3, 23, 31), places()[0]))
     images, u = pictures(3, 3, 29, 37), places()[0][[0, 1, 0]] + 1
     torch.testing.assert_close(traced(images, u), LOOKS[name](images, u), rtol=0, atol=1e-13)
+
+
+@pytest.mark.usefixtures("form")
+@pytest.mark.parametrize("name", LOOKS)
+@pytest.mark.filterwarnings("ignore")  # likewise
+def test_traced_it_is_saved_and_loaded_with_its_gradients(name):
+    saved = io.BytesIO()
+    torch.jit.save(torch.jit.trace(LOOKS[name], (pictures(2, 3, 23, 31), places()[0])), saved)
+    saved.seek(0)
+    loaded = torch.jit.load(saved)
+    images, u = pictures(2, 3, 29, 37).requires_grad_(), (places()[0] + 1).requires_grad_()
+    found, want = loaded(images, u), LOOKS[name](images, u)
+    torch.testing.assert_close(found, want, rtol=0, atol=1e-13)
+    inputs = (images,) if name == "hard" else (images, u)
+    gradients = (torch.autograd.grad(out.square().sum(), inputs) for out in (found, want))
+    for one, other in zip(*gradients, strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=1e-11)
 
 
 # ---------------------------------------------------------------- vmap and func

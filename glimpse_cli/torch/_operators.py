@@ -38,6 +38,8 @@ def banded_glimpses(*inputs: Any) -> Tensor:
     if torch.compiler.is_compiling():
         inside = FROM_2_5 and torch._C._are_functorch_transforms_active()  # noqa: SLF001 - it has no other name
         call = dense if inside else banded
+    elif torch.jit.is_tracing():  # type: ignore[attr-defined,no-untyped-call]  # torch's
+        call = banded  # which a traced module is saved with, as it is not with a Function
     elif _pushed_twice():
         call = dense
     out: Tensor = call(*inputs)
