@@ -170,6 +170,15 @@ def test_an_even_picture_has_no_slope_not_even_at_its_last_pixel(padding):
     assert shift.grad.abs().max() < 1e-12
 
 
+@pytest.mark.usefixtures("form")
+@pytest.mark.parametrize("padding", ["border", "reflection"])
+def test_one_pixel_has_no_slope_even_where_a_place_lies_on_it(padding):
+    boxes = leaf(0.0, -2.0, 7.0, 3.0)  # y = -2 + i + 1/2 - 1/2 for i of 0 to 4
+    gt.box_glimpse(pictures(1, 2, 1, 13), boxes, SIZE, "stn", padding=padding).sum().backward()
+    assert boxes.grad[1] == boxes.grad[3] == 0
+    assert boxes.grad[0] != 0
+
+
 def test_the_backward_holds_no_image_for_each_glimpse():
     class Largest(TorchDispatchMode):
         numbers = 0

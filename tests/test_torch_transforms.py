@@ -184,6 +184,22 @@ def test_traced_it_is_saved_and_loaded_with_its_gradients(name):
         torch.testing.assert_close(one, other, rtol=0, atol=1e-11)
 
 
+@pytest.mark.usefixtures("form")
+@pytest.mark.parametrize("padding", ["border", "reflection"])
+@pytest.mark.parametrize("method", ["stn", "hard"])
+@pytest.mark.parametrize("sides", [((23, 31), (1, 37)), ((1, 31), (29, 37)), ((23, 1), (29, 37)), ((2, 31), (29, 1))])
+@pytest.mark.filterwarnings("ignore")  # likewise
+def test_traced_it_takes_images_of_a_pixel_on_a_side_and_may_be_traced_with_one(method, padding, sides):
+    def look(images, boxes):
+        return gt.box_glimpse(images, boxes, SIZE, method, padding=padding)
+
+    boxes = torch.tensor([[-3.2, 4.1, 14.0, 26.5], [20.0, -3.0, 44.0, 11.0]], dtype=torch.float64)
+    first, other = (pictures(2, 3, *side) for side in sides)
+    traced = torch.jit.trace(look, (first, boxes))
+    for images in (other, first):
+        torch.testing.assert_close(traced(images, boxes), look(images, boxes), rtol=0, atol=1e-13)
+
+
 # ---------------------------------------------------------------- vmap and func
 
 

@@ -62,13 +62,14 @@ def hat_axis(p: Tensor, N: int, padding: str, dtype: torch.dtype) -> Axis:
         near = p.detach().floor()
     else:
         p = _inside(p, N, padding)
-        near = p.detach().floor().clamp(0, max(N - 2, 0))
+        near = p.detach().floor().clamp(max=N - 2).clamp(min=0)
     return Axis(near.long(), p - near, torch.ones_like(p[..., 0], dtype=dtype))
 
 
 def nearest_axis(p: Tensor, N: int, padding: str, dtype: torch.dtype) -> Axis:
     """The pixel of each place, as `kernels.Nearest` finds it: a hat whose places are whole. Outside by the padding."""
-    p = (p.detach() + (0.5 + TIE)).floor()
+    half = p.new_full((), 0.5 + TIE)  # a tensor: of two numbers as close as this and 0.5 a tracer keeps the first alone
+    p = (p.detach() + half).floor()
     p = p.clamp(-2, N + 1) if padding == "zeros" else _inside(p, N, padding)
     nothing = p - p  # but NaN where the place is no number, which a pixel's index cannot be
     return Axis(p.long(), nothing, torch.ones_like(p[..., 0], dtype=dtype))
@@ -130,10 +131,11 @@ def _fall(axis: Axis, m: Tensor, off: Tensor) -> Tensor:
 
 def _inside(p: Tensor, N: int, padding: str) -> Tensor:
     """Places folded into [0, N - 1]: the edge repeated ("border"), or mirrored about the edge pixel's centre."""
-    if N == 1:
-        return p * 0
+    last = p.new_full((), N - 1)  # nothing branches on N, which a tracer would decide for images of every size
     if padding == "border":
-        return p.clamp(0, N - 1)
-    period = 2 * (N - 1)
-    p = p % period
-    return torch.where(p > N - 1, period - p, p)
+        folded = p.clamp(0, N - 1)
+    else:
+        period = (2 * last).clamp(min=1)
+        p = p % period
+        folded = torch.where(p > last, period - p, p)
+    return torch.where(last > 0, folded, p * 0)  # one pixel has no slope
