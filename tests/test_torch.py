@@ -206,6 +206,37 @@ def test_the_banded_form_is_the_dense_form(u, d, s):
     torch.testing.assert_close(found[0], found[math.inf], rtol=0, atol=1e-12)
 
 
+JOBS = {  # images, glimpses of each, their size, and whether whole axes are faster
+    "small": ((2, 3, 64, 50), 1, (32, 24), True),
+    "many, each small": ((20, 1, 64, 50), 4, (32, 24), True),
+    "one of medium size": ((1, 3, 128, 160), 1, (64, 48), True),
+    "one that enlarges": ((1, 3, 64, 70), 1, (224, 200), True),
+    "one large": ((1, 3, 512, 384), 1, (96, 80), False),
+    "many of medium size": ((1, 3, 200, 256), 16, (64, 48), False),
+    "one of hardly a sample, of many pixels": ((1, 3, 1536, 1400), 1, (3, 2), False),
+}
+
+
+@pytest.mark.parametrize("job", JOBS)
+@pytest.mark.parametrize("method", ["gaussian", "stn"])
+def test_whole_axes_are_multiplied_where_that_takes_less_than_to_begin(job, method, monkeypatch):
+    (shape, N, size, whole), called = JOBS[job], []
+    for name in ("dense", "banded_glimpses"):
+        form = getattr(_functional, name)
+        monkeypatch.setattr(_functional, name, lambda *a, name=name, form=form: (called.append(name), form(*a))[1])
+    boxes = torch.tensor([3.0, 5, 45, 39]).expand(shape[0], N, 4)
+    gt.box_glimpse(pictures(*shape, dtype=torch.float32), boxes, size, method)
+    assert called == ["dense" if whole else "banded_glimpses"]
+
+
+def test_a_glimpse_of_medium_size_that_stands_for_many_is_not_multiplied_whole(monkeypatch):
+    called = []
+    monkeypatch.setattr(_functional, "dense", lambda *_: called.append("dense"))
+    images, boxes = pictures(1, 3, 200, 256), torch.rand(16, 1, 4).double() + torch.tensor([3, 5, 45, 39])
+    found = torch.vmap(lambda box: gt.box_glimpse(images, box, (64, 48)))(boxes)
+    assert (found.shape, called) == ((16, 1, 3, 64, 48), [])
+
+
 # ---------------------------------------------------------------- shapes, numbers, dtypes
 
 

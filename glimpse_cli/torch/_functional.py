@@ -34,10 +34,12 @@ from glimpse_cli.torch._arguments import (
 from glimpse_cli.torch._axes import Axis, axis_of, places
 from glimpse_cli.torch._dense import axis_mask, dense
 from glimpse_cli.torch._fused import available as fused_on
-from glimpse_cli.torch._operators import banded_glimpses
+from glimpse_cli.torch._operators import banded_glimpses, is_transformed
 from glimpse_cli.torch._spellings import Pair, box_to_comb, scale_shift_to_comb
 
-SMALL = 4_000_000  # multiply-adds of a dense glimpse below which the many calls of the banded form cost more
+SMALL = 4_000_000  # multiply-adds of the dense form in the time that the banded one takes to begin a glimpse
+CALL = 5  # times as long it takes to begin a call
+PIXEL = 8  # multiply-adds in the time that the dense form takes to read a pixel, or to write its gradient
 
 
 class Kernel(NamedTuple):
@@ -269,19 +271,34 @@ def _axes(combs: Combs, size: Pair, image_size: Pair, kernel: Kernel, dtype: tor
 def _weigh(images: Tensor, y: Axis, x: Axis, kernel: Kernel) -> Tensor:
     """The glimpses by the form that is estimated to be faster.
 
-    On the CPU dense where all of a glimpse is at most `SMALL` multiply-adds, C h W (H + w), else banded. On a GPU the
-    kernels of `glimpse_cli.torch._fused` where they run, but for float64, and else dense, as it makes nothing wait. The
-    estimate looks at sizes alone, so that whoever traces a call takes the same way; where a size is left open, as in an
-    export, it would be closed by that, and the banded form serves all.
+    On the CPU dense where that is little work, else banded. On a GPU the kernels of `glimpse_cli.torch._fused` where
+    they run, but for float64, and else dense, as it makes nothing wait.
     """
-    (_, C, H, W), h, w = images.shape, y.near.shape[-1], x.near.shape[-1]
     if images.device.type == "cpu":
-        is_open = any(isinstance(n, torch.SymInt) for n in (C, H, W, h, w))
-        whole = not is_open and C * h * W * (H + w) <= SMALL
+        whole = _is_little(images, y, x)
     else:
         whole = y.sharp.dtype == torch.float64 or not fused_on(images.device)
     form = dense if whole else banded_glimpses
     return form(images, *y, *x, _tap_name(kernel.method), kernel.eps)
+
+
+def _is_little(images: Tensor, y: Axis, x: Axis) -> bool:
+    """Whether the dense form takes less time than the banded one takes to begin, on the CPU.
+
+    That is so where a glimpse is at most `SMALL` multiply-adds, C h W (H + w), or all B N of them, with `PIXEL` for
+    each pixel, are at most SMALL (B N + `CALL`). The estimate looks at sizes alone, so that whoever traces a call takes
+    the same way; where a size is left open, as in an export, it would be closed by that, and the banded form serves
+    all. Within a transform of `torch.func` a glimpse may stand for many.
+    """
+    (B, C, H, W), (_, N, h), w = images.shape, y.near.shape, x.near.shape[-1]
+    if any(isinstance(n, torch.SymInt) for n in (C, H, W, h, w)):
+        return False
+    glimpse = C * h * W * (H + w)
+    if glimpse <= SMALL:
+        return True
+    if any(isinstance(n, torch.SymInt) for n in (B, N)) or is_transformed():
+        return False
+    return B * (N * glimpse + PIXEL * C * H * W) <= SMALL * (B * N + CALL)
 
 
 def _pick(images: Tensor, y: Axis, x: Axis) -> Tensor:

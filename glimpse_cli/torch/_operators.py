@@ -36,14 +36,19 @@ def banded_glimpses(*inputs: Any) -> Tensor:
     """
     call: Any = Banded.apply
     if torch.compiler.is_compiling():
-        inside = FROM_2_5 and torch._C._are_functorch_transforms_active()  # noqa: SLF001 - it has no other name
-        call = dense if inside else banded
+        call = dense if is_transformed() else banded
     elif torch.jit.is_tracing():  # type: ignore[attr-defined,no-untyped-call]  # torch's
         call = banded  # which a traced module is saved with, as it is not with a Function
     elif _pushed_twice():
         call = dense
     out: Tensor = call(*inputs)
     return out
+
+
+def is_transformed() -> bool:
+    """Whether a transform of `torch.func` is at work, as far as can be told: the compiler of torch 2.4 cannot ask."""
+    asked = FROM_2_5 or not torch.compiler.is_compiling()
+    return asked and torch._C._are_functorch_transforms_active()  # noqa: SLF001 - it has no other name
 
 
 def _pushed_twice() -> bool:
@@ -105,9 +110,8 @@ banded_backward = operator("glimpse_cli::banded_backward")(_gradients)
 
 def _at_once(*inputs: Any) -> bool:
     """Whether nothing watches the call that must see an operator: the first that is called loads torch's compiler."""
-    watched = torch.compiler.is_compiling() or torch.jit.is_tracing()  # type: ignore[attr-defined,no-untyped-call]  # torch's
-    watched = watched or torch._C._are_functorch_transforms_active()  # noqa: SLF001 - it has no other name
-    watched = watched or torch._C._len_torch_dispatch_stack() > 0  # noqa: SLF001 - likewise
+    watched = torch.compiler.is_compiling() or torch.jit.is_tracing() or is_transformed()  # type: ignore[attr-defined,no-untyped-call]  # torch's
+    watched = watched or torch._C._len_torch_dispatch_stack() > 0  # noqa: SLF001 - it has no other name
     tensors = [t for t in inputs if isinstance(t, Tensor)]
     plain = all(type(t) in {Tensor, torch.nn.Parameter} and t.device.type in {"cpu", "cuda"} for t in tensors)
     return plain and not watched
@@ -261,7 +265,7 @@ def _in_front(t: Tensor, dim: int | None, v: int) -> Tensor:
 banded.register_fake(_outline)
 banded.register_autograd(Banded.backward, setup_context=Banded.setup_context)
 banded_backward.register_fake(_outline_backward)
-FROM_2_5 = hasattr(banded, "register_vmap")  # of torch; the compiler of 2.4 cannot ask about transforms either
+FROM_2_5 = hasattr(banded, "register_vmap")  # of torch
 if FROM_2_5:
     banded.register_vmap(_batched)
     banded_backward.register_vmap(_batched_backward)
