@@ -309,6 +309,47 @@ def test_every_dtype_comes_out_as_promised_and_is_summed_in_float32(dtype, out, 
 
 
 @pytest.mark.usefixtures("form")
+@pytest.mark.parametrize("dtype", PEAKS)
+@pytest.mark.parametrize("method", ["gaussian", "stn", "hard"])
+def test_white_is_white_and_nothing_is_more(method, dtype):
+    white = torch.full((1, 1, 23, 31), PEAKS[dtype], dtype=torch.int32).to(dtype)
+    boxes = torch.rand(1, 40, 4, generator=torch.Generator().manual_seed(7), dtype=torch.float64) * 12
+    boxes[..., 2:] += boxes[..., :2] + 3
+    specs = [Spec.from_box(Box(*box), SIZE, method) for box in boxes[0].tolist()]
+    for found in (gt.box_glimpse(white, boxes, SIZE, method), *(gt.extract(white, spec) for spec in specs)):
+        assert found.max() == 1
+        assert found.min() > 1 - 1e-6
+
+
+@pytest.mark.usefixtures("form")
+@pytest.mark.parametrize("method", ["gaussian", "stn"])
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch's own compiler
+def test_slopes_are_those_of_the_picture_where_rounding_was_cut_off(method):
+    """The last row lies on white pixels beside dark ones: it is white, but for rounding, and has a slope."""
+    torch._dynamo.reset()
+    image = torch.full((1, 1, 23, 31), 255, dtype=torch.uint8)
+    image[..., 19:, :], image[..., 26:] = 51, 0
+    boxes = torch.rand(6, 1, 4, generator=torch.Generator().manual_seed(7), dtype=torch.float64) * 6
+    boxes[..., 2:] += boxes[..., :2] + 11
+    boxes[..., 1], boxes[..., 3] = 14, 19
+    weights = pictures(1, 1, *SIZE)
+
+    def slopes(box, image):
+        def total(box):
+            return (gt.box_glimpse(image, box, SIZE, method) * weights).square().sum()
+
+        return torch.func.grad(total)(box), torch.func.grad(lambda b: torch.func.grad(total)(b).square().sum())(box)
+
+    want = [torch.stack(each) for each in zip(*(slopes(box, image / 255.0) for box in boxes), strict=True)]
+    one_by_one = [torch.stack(each) for each in zip(*(slopes(box, image) for box in boxes), strict=True)]
+    compiled = torch.compile(lambda box: slopes(box, image)[0], backend="aot_eager")
+    at_once = torch.vmap(slopes, (0, None))(boxes, image)
+    for found in (one_by_one, at_once, [torch.stack([compiled(box) for box in boxes])]):
+        for one, other in zip(found, want, strict=False):
+            torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.usefixtures("form")
 def test_autocast_leaves_weights_whole():
     images = pictures(2, 3, 23, 31, dtype=torch.float32)
     arguments = (pair(2.2, 9.7), pair(0.5, 1.9), pair(3.3, 2.1), SIZE)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from glimpse_cli.torch._arguments import shares
+from glimpse_cli.torch._arguments import PEAKS, shares
 from glimpse_cli.torch._axes import Axis, weights
 
 
@@ -45,7 +45,13 @@ def dense(  # noqa: PLR0917 - as the operator `glimpse_cli.torch._operators.band
     H, W = images.shape[-2:]
     y = axis_mask(Axis(near_y, off_y, sharp_y), H, kernel, eps)
     x = axis_mask(Axis(near_x, off_x, sharp_x), W, kernel, eps)
-    return shares(product(images.to(sharp_y.dtype), y, x), images)
+    out = shares(product(images.to(sharp_y.dtype), y, x), images)
+    return _at_most_1(out) if images.dtype in PEAKS else out
+
+
+def _at_most_1(glimpses: Tensor) -> Tensor:
+    """Without what rounding left above 1, and with the slopes that would be there without rounding."""
+    return glimpses - (glimpses.detach() - 1).clamp(min=0)
 
 
 def product(images: Tensor, y: Tensor, x: Tensor) -> Tensor:

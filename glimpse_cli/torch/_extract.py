@@ -7,7 +7,7 @@ from torch import Tensor
 from glimpse_cli.banks import Bank
 from glimpse_cli.errors import ParameterError
 from glimpse_cli.glimpse import Spec
-from glimpse_cli.torch._arguments import require_images, require_tensor, shares, working_dtype
+from glimpse_cli.torch._arguments import PEAKS, require_images, require_tensor, shares, working_dtype
 from glimpse_cli.torch._dense import whole_precision
 
 
@@ -50,7 +50,8 @@ def contract(window: Tensor, by: Bank, bx: Bank) -> Tensor:
     """
     with whole_precision(window.device):
         rows = _weighed(window.to(working_dtype(window.dtype)).transpose(-1, -2), by)  # (..., columns, h)
-        return shares(_weighed(rows.transpose(-1, -2), bx), window)
+        glimpse = shares(_weighed(rows.transpose(-1, -2), bx), window)
+    return glimpse.clamp_(max=1) if window.dtype in PEAKS else glimpse  # weights sum to 1, but for their last digit
 
 
 def _weighed(values: Tensor, bank: Bank) -> Tensor:
