@@ -1,6 +1,7 @@
 """What `glimpse_cli.torch` gives: the formulas, torch's own sampler and the NumPy path agree."""
 
 import math
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -511,6 +512,27 @@ WRONG = {
     r"height, width.*got \(0, 31\)": lambda: gt.scale_shift_to_comb(THREE, THREE, SIZE, (0, 31)),
     r"height, width.*got 31": lambda: gt.comb_to_scale_shift(THREE, THREE, SIZE, 31),
     "images must be a tensor, got nd": lambda: gt.extract(IMAGES.numpy(), None),
+    "spec must be a Spec, got tuple": lambda: gt.extract(IMAGES, (1, 1, 2, 2)),
+    "d must be a tensor, got float": lambda: gt.default_width(1.5),
+    r"d must be real, got torch.complex128.*d\.real": lambda: gt.default_width(THREE * 1j + THREE.double()),
+    "u must be real, got torch.complex64": lambda: gt.gaussian_glimpse(IMAGES, BOXES[:, :2] * 1j, 1, 1, SIZE),
+    "s must be real, got": lambda: gt.glimpse_mask((23, 31), THREE, THREE, SIZE, s=THREE * 1j),
+    "shift must be real": lambda: gt.scale_shift_to_comb(THREE, THREE * 1j, SIZE, (23, 31)),
+    "boxes must be real": lambda: gt.box_glimpse(IMAGES, BOXES * 1j, SIZE),
+    "boxes must be real,": lambda: gt.box_to_comb(BOXES * 1j, SIZE),
+    r"u must be a finite number.*got array\(": lambda: gt.gaussian_glimpse(IMAGES, np.array([1, 2j]), 1, 1, SIZE),
+    "u must be a finite number.*got b'12'": lambda: gt.gaussian_glimpse(IMAGES, b"12", 1, 1, SIZE),
+    "d must be a finite number.*got bytearray": lambda: gt.hard_glimpse(IMAGES, 1, bytearray(b"12"), SIZE),
+    r"s must be a finite number.*got \(b'1', 2\)": lambda: gt.gaussian_glimpse(IMAGES, 1, (b"1", 2), 1, SIZE),
+    "eps must be a number.*got 10000": lambda: gt.gaussian_glimpse(IMAGES, 1, 1, 1, SIZE, eps=10**400),
+    r"eps must be a number.*got Fraction\(": lambda: gt.GaussianGlimpse(SIZE, eps=Fraction(1, 3)),
+    "images must be dense, got the layout torch.sparse_coo.*to_dense": lambda: gt.hard_glimpse(
+        IMAGES.to_sparse(), 1, 1, SIZE
+    ),
+    "images must be dense, got the layout": lambda: gt.extract(
+        IMAGES.to_sparse(), Spec.from_box(Box(1, 1, 2, 2), SIZE)
+    ),
+    "u must be dense": lambda: gt.gaussian_glimpse(IMAGES, BOXES[:, :2].to_sparse(), 1, 1, SIZE),
     "padding must be one of zeros, border, reflection, got 'edge'": lambda: gt.stn_glimpse(IMAGES, 1, 1, SIZE, "edge"),
     "padding must be one of.*got ''": lambda: gt.box_glimpse(IMAGES, BOXES, SIZE, padding=""),
     "padding must be one of.*'none'": lambda: gt.SpatialTransformer(SIZE, padding="none"),

@@ -2,9 +2,11 @@
 
 from collections.abc import Sequence
 from math import inf
-from numbers import Integral, Real
+from numbers import Integral
+from sys import float_info
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -16,7 +18,8 @@ Parameter = float | Sequence[float] | Tensor
 METHODS = ("gaussian", "stn", "hard")
 PEAKS = {torch.uint8: 255.0, torch.uint16: 65535.0}  # the value that becomes 1
 WHOLE: tuple[type, ...] = (Integral, torch.SymInt)  # NumPy's too, and the symbols of a traced shape
-NUMBERS: tuple[type, ...] = (Real, torch.SymFloat, torch.SymInt)
+NUMBERS: tuple[type, ...] = (int, float, np.integer, np.floating, torch.SymFloat, torch.SymInt)
+NO_NUMBERS = (str, bytes, bytearray, memoryview, np.complexfloating)  # of which `float` would make some all the same
 FLOATS = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 
 
@@ -55,8 +58,8 @@ def require_size(size: tuple[int, int]) -> None:
 
 
 def require_eps(eps: float) -> None:
-    """Refuse an eps that is no number, negative or not finite."""
-    if not isinstance(eps, NUMBERS) or not 0 <= eps < inf:
+    """Refuse an eps that is no number, negative, or not finite as a float, which 10**400 is not."""
+    if not isinstance(eps, NUMBERS) or not 0 <= eps <= float_info.max:
         raise ParameterError(f"eps must be a number of 0 or above, got {eps!r}", hint="0, or 1e-8 for the post")
 
 
@@ -132,6 +135,7 @@ def as_tensor(name: str, value: Parameter, device: torch.device) -> Tensor:
     if not isinstance(value, Tensor):
         made = [torch.full((), v, dtype=torch.float64, device=device) for v in _numbers(name, value)]
         return torch.stack(made)
+    require_tensor(name, value)
     _require_device(name, value, device)
     return value.double()
 
@@ -152,8 +156,13 @@ def _broadcast(*tensors: Tensor) -> list[Tensor]:
 
 
 def require_tensor(name: str, value: object) -> None:
+    """Refuse what is no tensor, or not one of real numbers that all have a place in memory."""
     if not isinstance(value, Tensor):
         raise ParameterError(f"{name} must be a tensor, got {type(value).__name__}", hint=f"torch.as_tensor({name})")
+    if value.layout != torch.strided:
+        raise ParameterError(f"{name} must be dense, got the layout {value.layout}", hint=f"{name}.to_dense()")
+    if value.is_complex():
+        raise ParameterError(f"{name} must be real, got {value.dtype}", hint=f"{name}.real")
 
 
 def _require_device(name: str, value: Tensor, device: torch.device) -> None:
@@ -172,7 +181,8 @@ def _numbers(name: str, value: float | Sequence[float]) -> list[float]:
             f"{name} is a pair of tensors", hint=f"torch.stack([{name}_y, {name}_x], dim=-1), which keeps gradients"
         )
     try:
-        values = [] if any(isinstance(v, str) for v in listed) else [float(v) for v in listed]
+        none = any(isinstance(v, NO_NUMBERS) for v in (value, *listed))
+        values = [] if none else [float(v) for v in listed]
     except (TypeError, ValueError, OverflowError):
         values = []
     if len(values) not in (1, 2) or not all(abs(v) < inf for v in values):  # isfinite would end a compiled graph

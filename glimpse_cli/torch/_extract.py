@@ -23,9 +23,11 @@ def extract(images: Tensor, spec: Spec) -> Tensor:
         (C, h, w) or (B, C, h, w): float32 in [0, 1] for uint8 and uint16, else in the dtype of the images.
 
     Raises:
-        ParameterError: other shapes or dtypes.
+        ParameterError: other shapes or dtypes, or a spec that is none.
     """
     require_tensor("images", images)
+    if not isinstance(spec, Spec):
+        raise ParameterError(f"spec must be a Spec, got {type(spec).__name__}", hint="Spec.from_box(box, size)")
     if images.dim() not in (3, 4):
         raise ParameterError(f"images must be (C, H, W) or (B, C, H, W), got the shape {tuple(images.shape)}")
     require_images(images if images.dim() == 4 else images[None])

@@ -27,6 +27,7 @@ from glimpse_cli.torch._arguments import (
     require_method,
     require_padding,
     require_size,
+    require_tensor,
     require_width,
     shares,
     working_dtype,
@@ -232,6 +233,7 @@ def glimpse_mask(  # noqa: PLR0917 - as `box_glimpse`
 
 def default_width(d: Tensor) -> Tensor:
     """The Gaussian's s where none is given, ``0.35 max(1, |d|)``: the sharpest that does not alias (measured)."""
+    require_tensor("d", d)
     return 0.35 * d.double().abs().clamp(min=1)
 
 
