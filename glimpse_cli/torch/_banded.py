@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the name torch's users know it by
 from torch import Tensor
 
-from glimpse_cli.torch._arguments import shares
+from glimpse_cli.torch._arguments import PEAKS, shares
 from glimpse_cli.torch._axes import Axis, weights, weights_backward
 
 REACH = {torch.float32: 5.5, torch.float64: 8.0}  # how many s away a pixel still matters: for 1e-6, for 1e-14
@@ -102,7 +102,7 @@ def forward(images: Tensor, y: Axis, x: Axis, kernel: str, eps: float) -> Tensor
             rows = _rows(_window(images[number // N], by, bx, m, room), by, m, room)
             for samples, run, tile in _blocks(bx, m):
                 torch.mm(rows[:, run], tile.t(), out=glimpses[number, :, samples])
-    return shares(out, images)
+    return shares(out, images).clamp_(max=1) if images.dtype in PEAKS else out  # rounding leaves a last digit more
 
 
 def backward(  # noqa: PLR0917 - what `forward` took and gave, and what is wanted

@@ -216,6 +216,14 @@ def _in_words(left, right, FLOATING: tl.constexpr):
     return left, right
 
 
+@triton.jit
+def _share(values, FLOATING: tl.constexpr):
+    """Of integer pixels, shares of their peak, to which rounding may have added a last digit."""
+    if not FLOATING:
+        values = tl.minimum(values, 1.0, propagate_nan=tl.PropagateNan.ALL)
+    return values
+
+
 @triton.jit(do_not_specialize=["plane_y", "plane_x", "N"])
 def glimpses_kernel(
     images, out, spans_y, numbers_y, plane_y, spans_x, numbers_x, plane_x,
@@ -259,11 +267,12 @@ def glimpses_kernel(
     target = out + ((m.to(tl.int64) * C + group * CHANNELS) * h + i)[:, None] * w + j[None, :]
     there = (i < h)[:, None] & (j < w)[None, :]
     scale = scale_y[:, None] * scale_x[None, :]
-    tl.store(target, glimpse_0 * scale, mask=there)
+    FLOATING: tl.constexpr = images.dtype.element_ty.is_floating()
+    tl.store(target, _share(glimpse_0 * scale, FLOATING), mask=there)
     if CHANNELS > 1:
-        tl.store(target + h * w, glimpse_1 * scale, mask=there)
+        tl.store(target + h * w, _share(glimpse_1 * scale, FLOATING), mask=there)
     if CHANNELS > 2:
-        tl.store(target + 2 * h * w, glimpse_2 * scale, mask=there)
+        tl.store(target + 2 * h * w, _share(glimpse_2 * scale, FLOATING), mask=there)
 
 
 @triton.jit(do_not_specialize=["plane_y", "plane_x", "N"])

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from glimpse_cli.torch import _banded
-from glimpse_cli.torch._arguments import PEAKS, shares
+from glimpse_cli.torch._arguments import shares
 from glimpse_cli.torch._axes import Axis
 from glimpse_cli.torch._dense import dense, whole_precision
 
@@ -72,7 +72,7 @@ def _glimpses(  # noqa: PLR0917 - an operator's arguments are flat
     y, x = Axis(near_y, off_y, sharp_y), Axis(near_x, off_x, sharp_x)
     with whole_precision(images.device):
         out: Tensor = form_of(images.device).forward(images, y, x, kernel, eps)
-    return out.clamp_(max=1) if images.dtype in PEAKS else out  # weights sum to 1, but for their last digit
+    return out
 
 
 def _gradients(  # noqa: PLR0917 - an operator's arguments are flat
