@@ -179,15 +179,56 @@ def test_one_pixel_has_no_slope_even_where_a_place_lies_on_it(padding):
     assert boxes.grad[0] != 0
 
 
+@pytest.mark.parametrize("form", ["summed"], indirect=True)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.uint8, torch.uint16])
+@pytest.mark.usefixtures("form")
+def test_rows_far_apart_are_those_of_grid_sample_and_so_are_gradients(dtype):
+    peak = {torch.uint8: 255, torch.uint16: 65535}.get(dtype, 1)
+    images = (torch.rand(2, 3, 283, 301, generator=torch.Generator().manual_seed(2)).double() * peak).to(dtype)
+    exact = (images.double() / peak).requires_grad_()
+    scale = torch.tensor([[0.51, 0.62], [-0.43, 0.37]], dtype=torch.float64, requires_grad=True)
+    shift = torch.tensor([[0.22, -0.31], [-0.14, 0.7213]], dtype=torch.float64, requires_grad=True)
+    y, x = (
+        scale[:, k, None] * torch.linspace(-1, 1, n, dtype=torch.float64) + shift[:, k, None]
+        for k, n in enumerate(SIZE)
+    )
+    grid = torch.stack([x[:, None].expand(2, *SIZE), y[:, :, None].expand(2, *SIZE)], dim=-1)
+    want = torch.nn.functional.grid_sample(exact, grid, align_corners=True)
+    leaves = (images.requires_grad_(), scale, shift) if peak == 1 else (scale, shift)
+    found = gt.stn_glimpse(images, scale, shift, SIZE)
+    close = {"rtol": 0, "atol": 1e-12 if dtype == torch.float64 else 2e-4, "check_dtype": False}
+    torch.testing.assert_close(found, want, **close)
+    weights = torch.linspace(-1, 1, want.numel()).view_as(want)
+    wanted = torch.autograd.grad((want * weights).sum(), (exact, scale, shift))[-len(leaves) :]
+    for one, other in zip(torch.autograd.grad((found * weights).sum(), leaves), wanted, strict=True):
+        torch.testing.assert_close(one / other.abs().max(), other / other.abs().max(), **close)
+
+
+class Largest(TorchDispatchMode):
+    """How many numbers the largest tensor has that is made; views of what is given do not count."""
+
+    def __init__(self, *given):
+        super().__init__()
+        self.numbers = 0
+        self.given = {t.untyped_storage().data_ptr() for t in given}
+
+    def __torch_dispatch__(self, function, types, arguments=(), keywords=None):
+        out = function(*arguments, **(keywords or {}))
+        if isinstance(out, torch.Tensor) and out.untyped_storage().data_ptr() not in self.given:
+            self.numbers = max(self.numbers, out.numel())
+        return out
+
+
+def test_of_a_large_window_only_the_rows_that_are_read_are_copied():
+    images = pictures(1, 3, 900, 1000, dtype=torch.float32)
+    p = torch.linspace(105.5, 803, 12, dtype=torch.float64).view(1, 1, 12)
+    axes = [_axes.hat_axis(p, N, "border", torch.float32) for N in (900, 1000)]
+    with Largest(images) as largest:
+        _banded.forward(images, *axes, "hat", 0.0)
+    assert largest.numbers < 3 * 698 * 698 / 10
+
+
 def test_the_backward_holds_no_image_for_each_glimpse():
-    class Largest(TorchDispatchMode):
-        numbers = 0
-
-        def __torch_dispatch__(self, function, types, arguments=(), keywords=None):
-            out = function(*arguments, **(keywords or {}))
-            self.numbers = max([self.numbers] + [t.numel() for t in (out,) if isinstance(t, torch.Tensor)])
-            return out
-
     images = pictures(1, 3, 600, 700, dtype=torch.float32)
     p = torch.linspace(10, 500, 60, dtype=torch.float64).view(1, 20, 3)[..., :1] + torch.arange(32.0)
     axes = [_axes.gaussian_axis(p, torch.full((1, 20), 0.6).double(), N, torch.float32) for N in (600, 700)]

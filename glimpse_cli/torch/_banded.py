@@ -3,9 +3,9 @@
 First y, for all columns of a window, then x, straight into the glimpse. A block of neighbouring samples reads one run
 of pixels, and weighs it by a small matrix. On y, where a sample reads far fewer rows than its run has, they are summed
 instead, by torch's `embedding_bag`. Nothing is turned or padded, and of pictures in the working dtype the runs are
-views; but what is summed must lie in one piece, so that a window that is not the whole picture is copied. The backward
-makes the rows again rather than keep them, and adds to the gradient of the image run by run or channel by channel:
-beside it nothing is held but a window and the rows of one glimpse.
+views; but what is summed must lie in one piece, so that a window that is not the whole picture is copied, or the rows
+of it that are read. The backward makes the rows again rather than keep them, and adds to the gradient of the image run
+by run or channel by channel: beside it nothing is held but a window and the rows of one glimpse.
 
 Letters: M glimpses in all, C channels; a window is R rows by Q columns; a sample reads K pixels, a run has P at most.
 """
@@ -27,6 +27,7 @@ BLOCK = 32  # samples: shorter blocks multiply fewer zeros, longer ones are fewe
 SLOWER = 2  # a multiply-add of a sum takes the time of so many of a product
 SETUP = 4_000_000  # multiply-adds of a product in the time that sums take to begin
 WHOLE = 0.8  # of an axis: a window that is longer is made all of it, for it is then the image itself, not a copy
+FEW = 1 / 3  # of the rows of a window: where no more are read, to pick them out is faster than to copy all
 BROAD = 4  # times as far as half of the glimpses reach at most: who reaches farther is computed apart
 LANES = 16  # pixels: windows are multiples of it, as torch compiles `embedding_bag` anew for each width
 
@@ -257,11 +258,17 @@ def _blocks(bands: Bands, m: int) -> Iterator[tuple[slice, slice, Tensor]]:
 
 
 def _window(image: Tensor, by: Bands, bx: Bands, m: int, room: Room) -> Tensor:
-    """What glimpse m reads of its image (C, H, W), in the working dtype: (C, R, Q), a view where it can be."""
+    """What glimpse m reads of its image (C, H, W), in the working dtype: (C, R, Q), a view where it can be.
+
+    Where samples that read `FEW` of its rows are summed, only these are copied, in their order: (C, h K, Q).
+    """
     (y0, y1), (x0, x1) = by.windows[m], bx.windows[m]
     window = image[:, y0:y1, x0:x1]
     if window.dtype == bx.w.dtype and (window.stride(2) == 1 if by.block > 1 else window.is_contiguous()):
         return window
+    few = by.block == 1 and by.pixels[m].numel() <= FEW * (y1 - y0)
+    if few and window.dtype != torch.uint16:  # which torch 2.4 does not index
+        window = window[:, by.pixels[m].flatten() - y0]
     return room.take("window", *window.shape).copy_(window)
 
 
@@ -279,8 +286,10 @@ def _rows(window: Tensor, by: Bands, m: int, room: Room) -> Tensor:
 
 def _in_table(window: Tensor, by: Bands, m: int) -> Tensor:
     """Where the pixels of glimpse m are in its window (C, R, Q), its channels one below the other: (C h, K)."""
-    C, R, _ = window.shape
-    below = torch.arange(C) * R - by.windows[m][0]
+    (C, R, _), (h, K), (y0, y1) = window.shape, by.pixels[m].shape, by.windows[m]
+    if y1 - y0 > R:  # only what is read was copied
+        return torch.arange(C * h * K).view(C * h, K)
+    below = torch.arange(C) * R - y0
     return (by.pixels[m] + below[:, None, None]).flatten(0, 1)
 
 
