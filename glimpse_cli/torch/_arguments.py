@@ -19,6 +19,7 @@ METHODS = ("gaussian", "stn", "hard")
 PEAKS = {torch.uint8: 255.0, torch.uint16: 65535.0}  # the value that becomes 1
 WHOLE: tuple[type, ...] = (Integral, torch.SymInt)  # NumPy's too, and the symbols of a traced shape
 NUMBERS: tuple[type, ...] = (int, float, np.integer, np.floating, torch.SymFloat, torch.SymInt)
+LARGEST = float_info.max
 NO_NUMBERS = (str, bytes, bytearray, memoryview, np.complexfloating)  # of which `float` would make some all the same
 FLOATS = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 
@@ -59,7 +60,7 @@ def require_size(size: tuple[int, int]) -> None:
 
 def require_eps(eps: float) -> None:
     """Refuse an eps that is no number, negative, or not finite as a float, which 10**400 is not."""
-    if not isinstance(eps, NUMBERS) or not 0 <= eps <= float_info.max:
+    if not isinstance(eps, NUMBERS) or not 0 <= eps <= LARGEST:
         raise ParameterError(f"eps must be a number of 0 or above, got {eps!r}", hint="0, or 1e-8 for the post")
 
 
