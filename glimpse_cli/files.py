@@ -18,10 +18,10 @@ from glimpse_cli.errors import InputError, OutputError, PictureError, Reason
 MAX_BYTES = 512 * 2**20
 _CHUNK = 2**20
 
-# A name that no user would choose: what a killed run leaves behind can be told from everything else.
 # What the suffix of an output says of its format
 FORMATS = {"png": "png", "jpg": "jpg", "jpeg": "jpg", "webp": "webp", "tiff": "tiff", "tif": "tiff", "npy": "npy"}
 
+# A name that no user would choose: what a killed run leaves behind can be told from everything else.
 _TEMPORARY = re.compile(r"\.glimpse-[0-9a-f]{16}\.tmp")
 
 # Absent on Windows, where a FIFO does not block and text translation must be switched off.

@@ -201,11 +201,12 @@ def doubts(loaded: Loaded, glimpse: Floats, writing: Writing, *, stacked: bool =
         found.append(f"{'a stack' if stacked else form} has no alpha: white shows through")
     if form in {"npy", "tiff"}:
         return found
+    keep = "npy keeps" if stacked else "npy and tiff keep"
     if loaded.peak == 1:
         known = glimpse[np.isfinite(glimpse)]
         low, high = (float(known.min()), float(known.max())) if known.size else (0.0, 1.0)
         if low < 0 or high > 1:
-            found.append(f"a float picture's {low:.4g} to {high:.4g} are cut to [0, 1]; npy and tiff keep them")
+            found.append(f"a float picture's {low:.4g} to {high:.4g} are cut to [0, 1]; {keep} them")
     elif loaded.peak > 255 and form != "png":
         found.append(f"16 bits become 8 in {form}; {'npy keeps' if stacked else 'png, tiff and npy keep'} them")
     return found
@@ -286,7 +287,11 @@ def _divided(glimpse: Floats) -> Floats:
 
 def _unusual(place: Place, image_size: tuple[int, int]) -> Iterator[str]:
     """A box of pixels that looks like one of fractions."""
-    fractions = isinstance(place, BoxPlace) and not place.normalized and all(0 <= n <= 1 for n in place.numbers)
+    fractions = (
+        isinstance(place, BoxPlace)
+        and not (place.normalized or place.margin)
+        and all(0 <= n <= 1 for n in place.numbers)
+    )
     if fractions and max(image_size) > 1:
         yield "the box lies inside the first pixel; fractions of the picture need --normalized"
 

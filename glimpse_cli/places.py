@@ -190,11 +190,11 @@ def parse_pair(text: str, name: str) -> Pair:
     Raises:
         ParameterError: another count of values, an axis twice or missing, not a number.
     """
+    if text.startswith("=") and (rest := text.lstrip("=")):  # -u=3 is -u with the value =3
+        raise ParameterError(f"{name}: {text!a} is not a number", hint=f"{name} {rest}")
     parts = text.split(",")
     if any("=" in part for part in parts):
         axes = dict(part.strip().partition("=")[::2] for part in parts)
-        if set(axes) == {""}:  # -u=3, which is -u with the value =3
-            raise ParameterError(f"{name}: {text!a} is not a number", hint=f"{name} {text.lstrip('=')}")
         if len(parts) != 2 or set(axes) != {"y", "x"}:
             raise ParameterError(f"{name}: {text!a} does not name y and x once each", hint=f"{name} y=12.5,x=80")
         return Pair(parse_number(axes["y"], name), parse_number(axes["x"], name))

@@ -10,6 +10,8 @@ import sys
 import tarfile
 import time
 from dataclasses import replace
+from multiprocessing import forkserver
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -937,10 +939,35 @@ def test_what_is_left_of_pictures_that_went_is_taken_away_by_force_and_nothing_i
     assert tree(out) == tree(tmp_path / "fresh")
 
 
+def test_an_interrupted_run_leaves_nothing_half_written(photos, tmp_path, monkeypatch):
+    out = tmp_path / "out"
+
+    def interrupted(*_):
+        (out / f".glimpse-{'0' * 16}.tmp").touch()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(runner._Run, "_note", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        batch.run(settings(photos, out))
+    assert not list(out.rglob("*.tmp"))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="no /proc")
+def test_what_workers_are_forked_from_says_nothing(photos, tmp_path):
+    batch.run(settings(photos, tmp_path / "out"))
+    server = forkserver._forkserver._forkserver_pid
+    assert str(Path(f"/proc/{server}/fd/2").readlink()) == os.devnull
+
+
+def test_a_source_that_is_given_twice_is_refused_in_words(photos, tmp_path):
+    with pytest.raises(UsageError, match=r"photos/a\.png is given twice"):
+        planned(settings(photos, tmp_path / "out", sources=(str(photos), str(photos))))
+
+
 def test_glimpses_of_other_runs_among_the_pictures_are_passed_over_unless_they_are_the_source(photos, tmp_path):
     batch.run(settings(photos, photos / "crops"))
     summary = batch.run(settings(photos, photos / "others"))
-    assert (summary.rows, summary.passed_over["folders of other runs"]) == (4, 1)
+    assert (summary.rows, summary.passed_over["other runs' folders"]) == (4, 1)
     assert batch.run(settings(photos / "crops", tmp_path / "out")).rows == 4
 
 

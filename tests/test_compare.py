@@ -357,6 +357,22 @@ def test_methods_that_are_none_are_refused(text):
         compare.parse_methods(text, INSIDE, (5, 7))
 
 
+def test_what_rounding_left_of_a_place_is_not_told():
+    size, pair = {"width": 3, "height": 20}, {"y": 1.0, "x": 1.0}
+    box = {"x0": -2.8e-17, "y0": -0.0, "x1": 1 + 1e-13, "y1": 1e9}
+    place = {"box": box, "u": pair, "d": pair}
+    told = columns.about({"input_size": size, "size": size, "place": place, "coverage": 1.0})
+    assert "box 0,0,1,1e+09 ->" in told
+    assert "u 0,12.5 ->" in columns.about(
+        {
+            "input_size": size,
+            "size": size,
+            "place": place | {"box": None, "u": {"y": -1e-12, "x": 12.5}},
+            "coverage": 1.0,
+        }
+    )
+
+
 def test_a_gaussian_carries_its_own_width():
     own, both, given_, plain = compare.parse_methods(
         "gaussian:s=0.5/2,gaussian:s=3,gaussian,stn", INSIDE, (5, 7), s=Pair(1, 1.5)

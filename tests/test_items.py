@@ -156,7 +156,8 @@ def test_an_ordinary_look_is_not_remarked_on():
     (sight,) = loaded(np.zeros((43, 71), np.uint8), [Look(BoxPlace((3, 4, 60, 40)), (7, 9))]).sights
     assert sight.warnings == ()
     assert sight.coverage == 1
-    small = [Look(BoxPlace((0, 0, 0.9, 1), normalized=True), (7, 9)), Look(BoxPlace((5, 0, 5.9, 1)), (7, 9))]
+    small = [Look(BoxPlace((0, 0, 0.9, 1), normalized=True), (7, 9)), Look(BoxPlace((0, 0, 1, 1), margin=9), (7, 9))]
+    small += [Look(BoxPlace((5, 0, 5.9, 1)), (7, 9))]
     assert not any(sight.warnings for sight in loaded(np.zeros((43, 71), np.uint8), small).sights)
     (whole,) = loaded(np.zeros((1, 1), np.uint8), [Look(BoxPlace((0, 0, 1, 1)), (7, 9))]).sights
     assert whole.warnings == ()

@@ -79,13 +79,30 @@ def test_what_is_said_of_the_differences_stays_off_the_margins(size):
     assert all((edge == 255).all() for edge in edges)
 
 
-@pytest.mark.parametrize("size", [(3, 1000), (1000, 3), (1, 4000), (700, 20)])
-def test_a_glimpse_of_a_few_lines_is_thick_enough_to_be_seen(size):
-    picture = np.zeros((*size, 3), np.uint8)
-    shown = paper.scaled(picture, (320, 200))
-    assert max(shown.shape[0] / 320, shown.shape[1] / 200) == 1
-    assert min(shown.shape[:2]) >= 9
-    assert paper.scaled(np.zeros((30, 500, 3), np.uint8), (320, 200)).shape[:2] == (12, 200)
+@pytest.mark.parametrize(
+    ("size", "shown"),
+    [
+        ((3, 1000), (12, 200)),
+        ((1000, 3), (320, 12)),
+        ((1, 150), (12, 150)),  # it fits as it is
+        ((5, 60), (15, 180)),
+        ((5, 150), (15, 150)),  # every line of the same height
+        ((30, 500), (12, 200)),
+        ((2, 2), (200, 200)),
+    ],
+)
+def test_a_glimpse_of_a_few_lines_is_thick_enough_to_be_seen(size, shown):
+    assert paper.fitted(size, (320, 200)) == shown
+    white = paper.scaled(np.full((*size, 3), 255, np.uint8), (320, 200))
+    assert white.shape[:2] == shown
+    assert (white == 255).all() == (size != (2, 2))  # whose squares are ruled
+
+
+def test_columns_of_a_few_lines_are_averaged_and_not_skipped():
+    lines = np.zeros((3, 1000, 3), np.uint8)
+    lines[:, ::2] = 200
+    for shown in (paper.scaled(lines, (320, 200)), paper.scaled(lines.transpose(1, 0, 2), (200, 320))):
+        assert np.abs(shown.astype(int) - 100).max() <= 20
 
 
 def test_a_tiny_glimpse_shows_its_pixels_as_ruled_squares():
@@ -189,6 +206,22 @@ def test_a_mask_shows_the_attention_of_its_window():
     assert times == CELL * 9 // 10 // len(cols)
     assert (np.diff(one) == 1).all()
     assert (two == one + 7 * times).all()
+
+
+@pytest.mark.parametrize("mirrored", [(True, False), (False, True)])
+def test_a_mirrored_glimpse_has_its_corner_in_the_input_and_in_every_mask(mirrored):
+    size, box = (90, 131), (60, 20, 90, 50)
+    rows, cols = zoomed(size, box, (31, 40), 2)
+    methods = [PanelRow("stn", "", noise(31, 40), np.ones(90), np.ones(131)) for _ in range(2)]
+    window = Window(np.zeros((len(rows), len(cols), 3), np.uint8), rows, cols)
+    plain, turned = (
+        panel(np.zeros((*size, 3), np.uint8), size, box, window, methods, mirrored=way)
+        for way in ((False,) * 2, mirrored)
+    )
+    changed = np.argwhere((plain != turned).any(axis=2))
+    assert (turned[tuple(changed.T)] == GREEN).all()
+    columns = np.unique(changed[:, 1])
+    assert (np.diff(columns) > 20).sum() == 2  # three corners, side by side
 
 
 def test_uint8_glimpses_and_floats_give_the_same_page():

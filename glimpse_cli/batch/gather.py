@@ -9,6 +9,7 @@ import os
 import tarfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from functools import cache
 from io import BytesIO
 from itertools import islice
 from pathlib import Path
@@ -28,6 +29,7 @@ from glimpse_cli.files import make_folder, read_bytes, shown, write_whole
 
 STACK = "stack.npy"
 
+Read = Callable[..., bytes]
 Done = Iterable[tuple[int, dict[str, Any]]]  # (place in the plan, row) as from `manifest.done`
 
 
@@ -153,13 +155,13 @@ def _eight_bits(pixels: NDArray[Any]) -> NDArray[np.uint8]:
 
 
 def _seal_stack(settings: Settings, done: Callable[[], Done]) -> None:
-    h, w = _one_size(settings)
+    (h, w), read = _one_size(settings), _reader(settings)
     dtype = np.dtype("<f4" if settings.writing.format == "npy" else "u1")
     shape, length = (sum(1 for _ in done()), h, w, 3), h * w * 3 * dtype.itemsize
     with whole(Path(settings.folder, STACK)) as file:
         npy.write_array_header_1_0(file, {"descr": dtype.str, "fortran_order": False, "shape": shape})
         for _, row in done():
-            file.write(_part(settings, row["file_name"], length))
+            file.write(read(row["file_name"], length))
 
 
 def _one_size(settings: Settings) -> tuple[int, int]:
@@ -167,13 +169,21 @@ def _one_size(settings: Settings) -> tuple[int, int]:
     return looks[0].size if looks else (0, 0)  # the plan has seen that they are all of one size
 
 
-def _part(settings: Settings, name: str, length: int | None = None) -> bytes:
-    if not is_within(parts_of(settings), name):
-        raise OutputError(f"{shown(name)} is no part of this run")
-    data = read_bytes(parts_of(settings) / name)
-    if length is not None and len(data) != length:
-        raise OutputError(f"the part {shown(name)} is damaged", hint="run the same command again")
-    return data
+def _reader(settings: Settings) -> Read:
+    """What reads parts by their names, of a length if one is given; each of their folders is looked at once for all."""
+    parts = parts_of(settings)
+    is_place = cache(lambda folder: is_within(parts, str(Path(folder, "part"))))  # no link leads out of it
+
+    def read(name: str, length: int | None = None) -> bytes:
+        folder, _, last = name.rpartition("/")
+        if last in {"", ".", ".."} or not is_place(folder):
+            raise OutputError(f"{shown(name)} is no part of this run")
+        data = read_bytes(parts / name)
+        if length is not None and len(data) != length:
+            raise OutputError(f"the part {shown(name)} is damaged", hint="run the same command again")
+        return data
+
+    return read
 
 
 # Shards
@@ -195,18 +205,18 @@ def _key(position: int) -> str:
 def _seal_shards(settings: Settings, done: Done, rows: int) -> None:
     todo = iter(done)
     ahead = next(todo, None)
-    place = placed(settings, rows)
+    place, read = placed(settings, rows), _reader(settings)
     for number, name in enumerate(names_of(settings)):
         with whole(Path(settings.folder, name)) as file, tarfile.open(fileobj=file, mode="w") as tar:
             while ahead is not None and _shard(ahead[0], settings.shards, rows) == number:
-                _add(tar, settings, ahead[0], place(ahead[0], 0, ahead[1]))
+                _add(tar, settings, read, ahead[0], place(ahead[0], 0, ahead[1]))
                 ahead = next(todo, None)
 
 
-def _add(tar: tarfile.TarFile, settings: Settings, position: int, row: dict[str, Any]) -> None:
-    members = {settings.writing.format: _part(settings, row["name"])}
+def _add(tar: tarfile.TarFile, settings: Settings, read: Read, position: int, row: dict[str, Any]) -> None:
+    members = {settings.writing.format: read(row["name"])}
     if "mask_file_name" in row:
-        members[f"mask.{settings.writing.mask}"] = _part(settings, row["mask_file_name"])
+        members[f"mask.{settings.writing.mask}"] = read(row["mask_file_name"])
     members["json"] = json.dumps(row).encode()
     for ending, data in members.items():
         member = tarfile.TarInfo(f"{_key(position)}.{ending}")  # no clock, no owner: the same bytes every time

@@ -275,7 +275,7 @@ def _is_open(entry: "os.DirEntry[str]", own: str, made: Plan) -> bool:
     if entry.is_symlink():  # it may lead out, or round in a circle
         return _passed_over(made, "links to folders")
     if os.path.exists(os.path.join(entry.path, JOURNAL)):  # noqa: PTH110, PTH118 - strings
-        return _passed_over(made, "folders of other runs")  # no glimpses of glimpses, unless it is named as a source
+        return _passed_over(made, "other runs' folders")  # no glimpses of glimpses, unless it is named as a source
     return True
 
 
@@ -437,7 +437,7 @@ def _refuse_pair(name: str, first: Item | None, second: Item) -> None:
             hint="give every row an id of its own",
         )
     if first.path == second.path:
-        raise UsageError(f"{shown(first.path)} is given twice", hint="once")
+        raise UsageError(f"{shown(first.path)} is given twice", hint="name it once")
     raise UsageError(
         f"{shown(first.path)} and {shown(second.path)} both want the name {shown(name)}",
         hint="rename one of them, or run them into folders of their own",

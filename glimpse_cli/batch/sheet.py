@@ -82,5 +82,5 @@ def _remember(folder: str, place: str, found: str) -> None:
     before = sheets.get(place, [])
     if before[-1:] != [found]:
         there = hash_of_file(Path(place))
-        document = {**sheets, place: [*(known_ for known_ in before if known_ == there), found]}
+        document = {**sheets, place: [*(each for each in before if each == there), found]}
         write_whole(Path(folder, _KNOWN), json.dumps(document).encode())

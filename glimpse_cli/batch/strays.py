@@ -15,6 +15,7 @@ from pathlib import Path
 from glimpse_cli.batch.journal import Journal, checked_line_of, files_in, parsed
 from glimpse_cli.batch.own import OWN, is_intact, is_within
 from glimpse_cli.batch.plan import Item
+from glimpse_cli.errors import OutputError
 from glimpse_cli.files import write_whole
 
 _NOTES = f"{OWN}/landing.jsonl"
@@ -66,7 +67,7 @@ def forget(folder: str, items: Sequence[Item]) -> None:
     """Every file of these that was noted is in the journal."""
     wanted = {item.image for item in items}
     left = [{"image": image, "files": files} for image, files in _noted(folder) if image not in wanted]
-    with suppress(OSError):
+    with suppress(OSError, OutputError):
         if left:
             write_whole(Path(folder, _NOTES), b"".join(map(checked_line_of, left)))
         else:

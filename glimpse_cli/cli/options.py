@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated, cast, get_args
 
 from typer import Option
@@ -130,7 +131,7 @@ class PlaceOptions:
         }
 
     def _box_place(self, text: str) -> BoxPlace:
-        form = one_of(self.box_format or "xyxy", get_args(BoxFormat), "--box-format")
+        form = one_of("xyxy" if self.box_format is None else self.box_format, get_args(BoxFormat), "--box-format")
         margin = 0.0 if self.margin is None else parse_number(self.margin, "--margin")
         if margin < 0:
             raise UsageError(f"--margin must be 0 or above, got {self.margin}")
@@ -245,8 +246,8 @@ def format_of(path: str, option: str) -> str:
     """
     suffix = Path(path).suffix[1:]
     if not suffix:
-        ways = f"{option} {shown(path.rstrip('.'))}"
-        raise UsageError(f"{option} {shown(path)} has no suffix that names a format", hint=f"{ways}.png")
+        name = quote(f"{path.strip('.') or 'glimpse'}.png")
+        raise UsageError(f"{option} {shown(path)} has no suffix that names a format", hint=f"{option} {shown(name)}")
     return parse_format(suffix, f"{option} {shown(path)}")
 
 

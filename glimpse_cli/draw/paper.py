@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cache
+from math import ceil
 from typing import Any
 from unicodedata import combining, normalize
 
@@ -106,22 +107,27 @@ def rgb(picture: NDArray[Any]) -> Pixels:
 def fitted(size: tuple[int, int], room: tuple[int, int]) -> tuple[int, int]:
     """The largest (height, width) that fits: a whole number of times the size, or less than once.
 
-    A side that would be too thin to be seen is stretched.
+    A side that would be too thin to be seen is stretched, to a whole number of times as well.
     """
     factor = min(room[0] / size[0], room[1] / size[1])
-    if factor >= 1:
-        return size[0] * int(factor), size[1] * int(factor)
-    height, width = (max(min(THINNEST, most), round(side * factor)) for side, most in zip(size, room, strict=True))
+    times = int(factor) if factor >= 1 else factor
+    height, width = (max(round(side * times), _least(side, most)) for side, most in zip(size, room, strict=True))
     return height, width
+
+
+def _least(side: int, most: int) -> int:
+    """Pixels that a side is shown with at least, of most."""
+    least = min(THINNEST, most)
+    return least if side >= least else min(side * ceil(least / side), most)
 
 
 def scaled(picture: Pixels, room: tuple[int, int]) -> Pixels:
     """A picture as large as fits into (height, width): its pixels as squares of a whole size, or reduced."""
     size = fitted(picture.shape[:2], room)
-    grows = size[0] >= picture.shape[0]
+    grows = size[0] >= picture.shape[0] and size[1] >= picture.shape[1]
     image = Image.fromarray(np.ascontiguousarray(picture))
     large = np.array(image.resize(size[::-1], Image.Resampling.NEAREST if grows else Image.Resampling.BOX))
-    times = size[0] // picture.shape[0]
+    times = min(size[0] // picture.shape[0], size[1] // picture.shape[1])
     if times >= RULED:
         for lines in (large[times::times], large[:, times::times]):
             lines[:] = (1 - RULE) * lines + RULE * 128

@@ -290,9 +290,11 @@ def _quiet() -> Iterator[None]:
 def _refusal(error: BaseException, name: str) -> PictureError:
     """Any exception of a decoder -> a reason. Nothing in its text depends on where in memory things lie."""
     said = shown(str(error).strip() or type(error).__name__)
-    if isinstance(error, (MemoryError, Image.DecompressionBombError, Image.DecompressionBombWarning)):
-        why = "out of memory" if isinstance(error, MemoryError) else "more pixels than are allowed"
-        return PictureError(f"{name} is too large", Reason.TOO_LARGE, why=why, hint="--max-pixels allows more")
+    if isinstance(error, MemoryError):
+        return PictureError(f"{name} is too large", Reason.TOO_LARGE, why="out of memory")
+    if isinstance(error, (Image.DecompressionBombError, Image.DecompressionBombWarning)):
+        why, hint = "more pixels than are allowed", "--max-pixels allows more"
+        return PictureError(f"{name} is too large", Reason.TOO_LARGE, why=why, hint=hint)
     if (
         isinstance(error, _ENDED)
         or isinstance(error.__cause__, _ENDED)
