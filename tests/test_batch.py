@@ -939,6 +939,52 @@ def test_what_is_left_of_pictures_that_went_is_taken_away_by_force_and_nothing_i
     assert tree(out) == tree(tmp_path / "fresh")
 
 
+HEAD = "image,x0,y0,x1,y1\n"
+FIRST, SECOND, THIRD = "a.bmp,3,2,17.5,19\n", "a.png,3,2,17.5,19\n", "a.bmp,1,1,8,8\n"
+
+
+@pytest.mark.parametrize("form", ["files", "stack", "shards"])
+@pytest.mark.parametrize("force", [False, True])
+@pytest.mark.parametrize("seed", [1, 9])  # the same picture, and another one
+@pytest.mark.parametrize("order", [SECOND + FIRST + THIRD, FIRST + THIRD + SECOND])
+def test_a_name_that_passes_from_one_picture_to_another_is_the_other_s(form, force, seed, order, photos, tmp_path):  # noqa: PLR0917 - each of them matters
+    out = tmp_path / "out"
+    picture(photos / "a.bmp", seed)
+    batch.run(of_table(photos, out, HEAD + FIRST, form=form, shards=1, jobs=1))
+    passed = of_table(photos, out, HEAD + order, form=form, shards=1, jobs=1)
+    assert batch.run(replace(passed, force=force)).done == 3
+    assert batch.run(passed).skipped == 3
+    batch.run(replace(passed, folder=str(tmp_path / "fresh")))
+    assert tree(out) == tree(tmp_path / "fresh")
+
+
+def test_a_name_that_two_lines_tell_of_is_that_of_the_one_that_wants_it(photos, tmp_path):
+    out = tmp_path / "out"
+    picture(photos / "a.bmp", 9)
+    batch.run(of_table(photos, out, HEAD + FIRST))
+    (out / "a.png").unlink()
+    batch.run(of_table(photos, out, HEAD + SECOND))
+    passed = of_table(photos, out, HEAD + SECOND + FIRST + THIRD, jobs=1)
+    assert batch.run(passed).failed == 0
+    batch.run(replace(passed, folder=str(tmp_path / "fresh")))
+    assert tree(out) == tree(tmp_path / "fresh")
+
+
+@pytest.mark.parametrize("form", ["files", "stack", "shards"])
+def test_a_picture_of_another_kind_takes_the_place_of_the_one_it_was_made_from(form, photos, tmp_path):
+    out = tmp_path / "out"
+    (photos / "a.png").unlink()
+    picture(photos / "a.bmp", 9)
+    whole = settings(photos, out, form=form, shards=2, writing=Writing(mask=None if form == "stack" else "npy"))
+    batch.run(whole)
+    (photos / "a.bmp").unlink()
+    picture(photos / "a.png", 8)
+    summary = batch.run(whole)
+    assert (summary.done, summary.failed, summary.gone) == (1, 0, 0)
+    batch.run(replace(whole, folder=str(tmp_path / "fresh")))
+    assert tree(out) == tree(tmp_path / "fresh")
+
+
 def test_an_interrupted_run_leaves_nothing_half_written(photos, tmp_path, monkeypatch):
     out = tmp_path / "out"
 

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from glimpse_cli import images
 from glimpse_cli.batch.journal import files_in
 from glimpse_cli.batch.landing import whole
-from glimpse_cli.batch.own import METADATA, PARTS, hash_of_file, is_within
+from glimpse_cli.batch.own import METADATA, PARTS, hash_of, hash_of_file, is_within
 from glimpse_cli.batch.plan import Settings
 from glimpse_cli.errors import OutputError
 from glimpse_cli.files import make_folder, read_bytes, shown, write_whole
@@ -103,21 +103,31 @@ def remove_stale(settings: Settings, lines: Iterable[bytes | None]) -> None:
     there = [Path(here, name) for here, _, names in os.walk(parts) for name in names]
     if not there:
         return
-    listed: dict[str, str] = {}
-    for line in lines:
-        listed.update(files_in(line))
+    listed = _listed(lines)
     for path in there:
         if hash_of_file(path) != listed.get(path.relative_to(parts).as_posix(), ""):
             with suppress(OSError):
                 path.unlink()
 
 
-def unseal(settings: Settings, sealed: Mapping[str, str]) -> None:
-    """Take apart what is intact, leaving the parts that are newer as they are."""
+def _listed(lines: Iterable[bytes | None]) -> dict[str, str]:
+    """The hash of every part, by its name."""
+    return {name: found for line in lines for name, found in files_in(line).items()}
+
+
+def unseal(settings: Settings, sealed: Mapping[str, str], lines: Iterable[bytes | None]) -> None:
+    """Take apart what is intact, leaving the parts that are newer as they are; what no line tells of is left out.
+
+    Args:
+        settings: of the run.
+        sealed: the hashes of the files that were put together.
+        lines: the journal's, of every picture that is wanted.
+    """
+    listed = _listed(lines)
     intact = [name for name, found in sealed.items() if hash_of_file(Path(settings.folder, name)) == found]
     for name, data in _unsealed(settings, intact):
         part = parts_of(settings) / name
-        if is_within(parts_of(settings), name) and not part.exists():
+        if listed.get(name) == hash_of(data) and is_within(parts_of(settings), name) and not part.exists():
             make_folder(part.parent)
             write_whole(part, data)
 
@@ -166,7 +176,9 @@ def _seal_stack(settings: Settings, done: Callable[[], Done]) -> None:
 
 def _one_size(settings: Settings) -> tuple[int, int]:
     looks = [settings.look] if settings.look else [row.look for row in settings.rows or () if hasattr(row, "look")]
-    return looks[0].size if looks else (0, 0)  # the plan has seen that they are all of one size
+    if looks:
+        return looks[0].size  # the plan has seen that they are all of one size
+    return settings.defaults.size if settings.defaults else (0, 0)
 
 
 def _reader(settings: Settings) -> Read:

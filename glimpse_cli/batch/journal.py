@@ -12,7 +12,8 @@ import shutil
 import socket
 import time
 from array import array
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -87,6 +88,7 @@ class Journal:
         folder: the run's.
         settings: what the bytes of its outputs follow from.
         items: the plan's, whose lines can be asked for by their place in it.
+        names: the files that are wanted of an item.
         force: a journal of other settings is begun anew; in one of these, what is no longer wanted is dropped.
 
     Raises:
@@ -94,21 +96,31 @@ class Journal:
         OutputError: it cannot be written.
     """
 
-    def __init__(self, folder: str, settings: Mapping[str, Any], items: Sequence[Item], *, force: bool) -> None:
+    def __init__(
+        self,
+        folder: str,
+        settings: Mapping[str, Any],
+        items: Sequence[Item],
+        names: Callable[[Item], Iterable[str]],
+        *,
+        force: bool,
+    ) -> None:
         self.folder = Path(folder)
+        self._items, self._names = items, names
         self._path = self.folder / JOURNAL
         self._header = line_of({"settings": settings})
         self._offsets = array("q", [_NOTHING]) * len(items)
         self.sealed: dict[str, str] = {}
         self._sealed_at = _NOTHING
-        self.others = 0  # pictures that an earlier run has glimpses of and this one does not want
+        self._others: dict[str, dict[str, Any]] = {}  # of pictures of which nothing is wanted any more
+        self._renamed: set[int] = set()  # items with files that are not wanted of them any more
         try:
             self._file = self._path.open("a+b")
         except OSError as error:
             raise cannot(self._path, error) from error
         try:
             ours = self._is_of(settings, force=force)
-            self._end = self._read(items, str(settings["form"]), force=force) if ours else self._begin()
+            self._end = self._read(str(settings["form"]), force=force) if ours else self._begin()
         except BaseException as error:
             self.close()
             if isinstance(error, OSError):
@@ -136,18 +148,23 @@ class Journal:
         before = _settings_of(self._file.readline())
         shutil.rmtree(self.folder / PARTS, ignore_errors=True)
         for record in self.records():
-            self._remove_outputs(record.get("sealed", {}))
+            _remove(self.folder, record.get("sealed", {}))
             if before and before.get("form") == "files":  # else these were parts
-                self._remove_outputs(record.get("files", {}))
+                _remove(self.folder, record.get("files", {}))
         self._file.truncate(0)
         self._file.seek(0)
         self._file.write(self._header)
         self._sync()
         return len(self._header)
 
-    def _read(self, items: Sequence[Item], form: str, *, force: bool) -> int:
+    @property
+    def gone(self) -> int:
+        """How many pictures there are glimpses of, and nothing is wanted of any more."""
+        return len(self._others)
+
+    def _read(self, form: str, *, force: bool) -> int:
         """Note where each item's last line is; returns where the last whole line ends."""
-        places = {item.image: n for n, item in enumerate(items)}
+        places = {item.image: n for n, item in enumerate(self._items)}
         others: dict[str, dict[str, Any]] = {}
         end = len(self._header)
         for line in iter(self._file.readline, b""):
@@ -156,8 +173,12 @@ class Journal:
             record = parsed(line)
             if "sealed" in record:
                 self.sealed, self._sealed_at = record["sealed"], end
-            elif record.get("image") in places:
-                self._offsets[places[record["image"]]] = end
+            elif (n := places.get(record.get("image", ""))) is not None:
+                self._offsets[n] = end
+                if set(self._names(self._items[n])).issuperset(record["files"]):
+                    self._renamed.discard(n)
+                else:
+                    self._renamed.add(n)
             elif record.get("rows"):
                 others[record["image"]] = record
             elif record:  # it failed in the end, and left nothing
@@ -165,15 +186,47 @@ class Journal:
             end += len(line)
         self._file.truncate(end)
         if form == "files" and not force:
-            self.others = len(others)
+            self._others = others
             return end
         for record in others.values() if form == "files" else ():  # what is put together anew is without them
-            self._remove_outputs(record["files"])
+            _remove(self.folder, record["files"])
         gone = ({"image": image, "files": {}, "rows": [], "errors": []} for image in others)
         dropped = b"".join(map(checked_line_of, gone))
         self._file.write(dropped)
         self._sync()
         return end + len(dropped)
+
+    def release(self, below: Path) -> None:
+        """What one picture had and another wants now is no longer the first one's, whose line then is without it.
+
+        Args:
+            below: the folder that the names of files are relative to.
+
+        Raises:
+            OutputError: the disk is full, or the like.
+        """
+        if not self._renamed and not self._others:
+            return
+        owners = {name: n for n, item in enumerate(self._items) for name in self._names(item)}
+        for n in self._renamed:
+            record = parsed(self.line(n) or b"")
+            if taken := {name for name in record["files"] if owners.get(name, n) != n}:
+                self.append(n, self._without(record, taken, below))
+        for image, record in list(self._others.items()):
+            if taken := record["files"].keys() & owners.keys():
+                line = self._without(record, taken, below)
+                self._write(line)
+                self._others[image] = parsed(line)
+                if not self._others[image]["rows"]:
+                    del self._others[image]
+
+    @staticmethod
+    def _without(record: Mapping[str, Any], taken: AbstractSet[str], below: Path) -> bytes:
+        """A picture's line without some of its files, which are taken away."""
+        _remove(below, {name: record["files"][name] for name in taken})
+        files = {name: found for name, found in record["files"].items() if name not in taken}
+        rows = [row for row in record.get("rows", ()) if row["file_name"] in files]
+        return checked_line_of({**record, "files": files, "rows": rows})
 
     def records(self) -> Iterator[dict[str, Any]]:
         """Every whole line but the first."""
@@ -225,16 +278,11 @@ class Journal:
         self._end += len(line)
 
     def _sync(self) -> None:
-        self._file.flush()
-        os.fsync(self._file.fileno())
-
-    def _remove_outputs(self, files: Mapping[str, str]) -> None:
-        """Take away files of these hashes where they still are what was written; nothing else is touched."""
-        for name, found in files.items():
-            # a journal is a file that others may have written, and a folder may be a link
-            if is_within(self.folder, name) and is_intact(self.folder / name, found):
-                with suppress(OSError):
-                    (self.folder / name).unlink()
+        try:
+            self._file.flush()
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            raise cannot(self._path, error) from error
 
     def close(self) -> None:
         """Let go of the file."""
@@ -271,6 +319,15 @@ def files_in(line: bytes | None) -> dict[str, str]:
     """The files that a picture's line lists: hash by name."""
     files: dict[str, str] = parsed(line).get("files", {}) if line is not None else {}
     return files
+
+
+def _remove(below: Path, files: Mapping[str, str]) -> None:
+    """Take away files of these hashes where they still are what was written; nothing else is touched."""
+    for name, found in files.items():
+        # a journal is a file that others may have written, and a folder may be a link
+        if is_within(below, name) and is_intact(below / name, found):
+            with suppress(OSError):
+                (below / name).unlink()
 
 
 def _difference(before: Mapping[str, Any], now: Mapping[str, Any], within: str = "") -> str:

@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from hashlib import blake2b
 from importlib.metadata import version
 from pathlib import Path
@@ -24,7 +25,7 @@ from glimpse_cli.batch.known import Errand, Ways
 from glimpse_cli.batch.landing import remove_temporaries
 from glimpse_cli.batch.manifest import Placed, done, metadata, write_run, write_tables
 from glimpse_cli.batch.own import ERRORS, JOURNAL, METADATA, RUN, exists
-from glimpse_cli.batch.plan import Failure, Plan, Settings, plan
+from glimpse_cli.batch.plan import Failure, Item, Plan, Settings, plan
 from glimpse_cli.batch.pool import Pool, TaskError
 from glimpse_cli.batch.worker import Begun, Outcome
 from glimpse_cli.devices import Device, resolve
@@ -136,11 +137,13 @@ def run(settings: Settings, watch: Watch | None = None) -> Summary:
             sheet.refuse_foreign(settings.contact_sheet, settings.folder, force=settings.force)
             make_folder(Path(settings.contact_sheet).parent)  # if it cannot be made, better now than in the end
         remove_temporaries(settings.folder)
-        journal = Journal(settings.folder, fingerprint(settings), made.items, force=settings.force)
+        names = partial(Item.names, writing=settings.writing)
+        journal = Journal(settings.folder, fingerprint(settings), made.items, names, force=settings.force)
         try:
             strays.remove(settings.folder, journal, made.items)
+            journal.release(gather.parts_of(settings))
             work = _Run(settings, made, journal, device, watch or _nobody)
-            summary = _summary(made, work.go(), journal.others, time.monotonic() - began)
+            summary = _summary(made, work.go(), journal.gone, time.monotonic() - began)
             write_run(Path(settings.folder), _document(settings, summary))
             work.draw_sheet()  # last: it may lie on another disk, and all else is there if it cannot be written
         except KeyboardInterrupt:  # the workers were stopped in the middle of something
@@ -194,9 +197,9 @@ class _Run:
 
     def go(self) -> Progress:
         if self.settings.form != "files":
-            gather.remove_stale(self.settings, map(self.journal.line, range(len(self.plan.items))))
+            gather.remove_stale(self.settings, self._lines())
         if self.journal.sealed and not self.sealed:
-            gather.unseal(self.settings, self.journal.sealed)
+            gather.unseal(self.settings, self.journal.sealed, self._lines())
         self.watch(self.progress, News(None, failures=self.plan.failures))
         if self.plan.items and not (self.settings.stop and self.plan.failures):
             self._work()
@@ -221,6 +224,9 @@ class _Run:
                     if settings.stop and outcome.failures:
                         break
             self.died = self.died or pool.died
+
+    def _lines(self) -> Iterator[bytes | None]:
+        return map(self.journal.line, range(len(self.plan.items)))
 
     def _errands(self) -> Iterator[Errand]:
         for n, item in enumerate(self.plan.items):
@@ -288,7 +294,7 @@ class _Run:
         if settings.form == "files" or self._is_as_sealed(placed):
             write_tables(self.plan, self.journal, folder, placed)
         else:
-            gather.unseal(settings, self.journal.sealed)
+            gather.unseal(settings, self.journal.sealed, self._lines())
             write_tables(self.plan, self.journal, folder, placed)
             self.journal.seal(gather.seal(settings, self._done, wanted))
         if settings.form != "files":
