@@ -246,8 +246,11 @@ def format_of(path: str, option: str) -> str:
     """
     suffix = Path(path).suffix[1:]
     if not suffix:
-        name = quote(f"{path.strip('.') or 'glimpse'}.png")
-        raise UsageError(f"{option} {shown(path)} has no suffix that names a format", hint=f"{option} {shown(name)}")
+        name = path.strip(".") or "glimpse"
+        hint = f"{option} {shown(quote(f'{name}.png'))}"
+        if option == "-o":
+            hint += f", or -o {shown(quote(f'{name}/'))} for a folder"
+        raise UsageError(f"{option} {shown(path)} has no suffix that names a format", hint=hint)
     return parse_format(suffix, f"{option} {shown(path)}")
 
 
