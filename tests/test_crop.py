@@ -232,6 +232,8 @@ def test_names_that_collide_are_found_before_anything_is_started():
         ([*BOX, "--device", "tpu"], 2, ["cuda"]),
         ([*BOX, "-o", "out.bmp"], 2, ["unknown format", "png"]),
         ([*BOX, "-o", "out"], 2, ["suffix", "try: -o out.png, or -o out/ for a folder"]),
+        ([*BOX, "-o", "./out"], 2, ["try: -o ./out.png, or -o ./out/ for a folder"]),
+        ([*BOX, "-o", "../out"], 2, ["try: -o ../out.png"]),
         ([*BOX, "-o", "out."], 2, ["suffix", "try: -o out.png"]),
         ([*BOX, "-o", ""], 2, ["-o '' has no suffix", "try: -o glimpse.png"]),
         ([*BOX, "-o", "my eye"], 2, ["try: -o 'my eye.png'"]),

@@ -246,7 +246,7 @@ def format_of(path: str, option: str) -> str:
     """
     suffix = Path(path).suffix[1:]
     if not suffix:
-        name = path.strip(".") or "glimpse"
+        name = path.rstrip(".") or "glimpse"
         hint = f"{option} {shown(quote(f'{name}.png'))}"
         if option == "-o":
             hint += f", or -o {shown(quote(f'{name}/'))} for a folder"

@@ -41,7 +41,7 @@ def dense(  # noqa: PLR0917 - as the operator `glimpse_cli.torch._operators.band
     kernel: str,
     eps: float,
 ) -> Tensor:
-    """Glimpses (B, N, C, h, w) of images (B, C, H, W), in that of ``sharp``; of integers in shares of 1."""
+    """Glimpses (B, N, C, h, w) of images (B, C, H, W), in the dtype of ``sharp``; of integers in shares of 1."""
     H, W = images.shape[-2:]
     y = axis_mask(Axis(near_y, off_y, sharp_y), H, kernel, eps)
     x = axis_mask(Axis(near_x, off_x, sharp_x), W, kernel, eps)
