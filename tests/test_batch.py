@@ -910,6 +910,66 @@ def test_a_table_that_changed_is_followed_row_by_row(photos, tmp_path):
     assert tree(out) == tree(tmp_path / "fresh")
 
 
+def identities(folder):
+    """Which files those of a folder are: one that was made again is another, or younger."""
+    return {
+        path.relative_to(folder).as_posix(): (path.stat().st_ino, path.stat().st_mtime_ns)
+        for path in folder.rglob("*.png")
+    }
+
+
+@pytest.mark.parametrize("form", ["files", "stack", "shards"])
+def test_of_a_picture_only_the_rows_that_are_missing_changed_or_failed_are_done_again(form, photos, tmp_path):
+    head, out = "image,scale_y,scale_x,shift_y,shift_x,id\n", tmp_path / "out"
+    how = {"form": form, "shards": 2 * (form == "shards")}
+    text = head + "b.png,.3,.4,.1,.2,far\nb.png,1e308,.3,0,0,on\nb.png,.2,.5,-.1,.3,off\na.png,.1,.2,.3,.4,\n"
+    first = batch.run(of_table(photos, out, text, **how))
+    assert (first.done, first.failed) == (3, 1)  # so large a scale is a number, but no place on this picture
+    before = identities(out)
+    again = batch.run(of_table(photos, out, text, **how))
+    assert (again.done, again.failed, again.skipped) == (0, 1, 3)
+    assert identities(out) == before
+    changed = text.replace("1e308", ".3").replace("-.1,.3", "-.1,.35")
+    third = batch.run(of_table(photos, out, changed + "a.png,.2,.2,.3,.4,new\n", **how))
+    assert (third.done, third.failed, third.skipped) == (4, 0, 1)  # a.png's first has another name now
+    kept = {name for name, which in identities(out).items() if before.get(name) == which}
+    assert kept == ({"b.far.png"} if form == "files" else set())
+    fewer = "\n".join(changed.splitlines()[:3]) + "\n"
+    fourth = batch.run(of_table(photos, out, fewer, **how))
+    assert (fourth.done, fourth.failed, fourth.skipped, fourth.gone) == (0, 0, 2, form == "files")
+    assert batch.run(of_table(photos, out, fewer, force=True, **how)).skipped == 2
+    batch.run(of_table(photos, tmp_path / "fresh", fewer, **how))
+    assert tree(out) == tree(tmp_path / "fresh")
+
+
+def test_of_a_picture_only_the_glimpse_that_is_gone_or_whose_mask_is_damaged_is_made_again(photos, tmp_path):
+    text = "image,x0,y0,x1,y1\n" + "".join(f"a.png,{n},2,{n + 9.5},19\n" for n in range(4))
+    wanted = of_table(photos, tmp_path / "out", text, writing=Writing("png", mask="png"))
+    batch.run(wanted)
+    before, files = identities(tmp_path / "out"), tree(tmp_path / "out")
+    (tmp_path / "out" / "a.2.png").unlink()
+    (tmp_path / "out" / "a.3.mask.png").write_bytes(b"")
+    again = batch.run(wanted)
+    assert (again.done, again.skipped) == (2, 2)
+    assert tree(tmp_path / "out") == files
+    made = {name for name, which in identities(tmp_path / "out").items() if before[name] != which}
+    assert made - {"a.3.mask.png"} == {"a.2.png", "a.2.mask.png", "a.3.png"}
+
+
+@pytest.mark.parametrize("form", ["files", "stack", "shards"])
+def test_a_column_that_changed_is_in_the_manifest_and_no_picture_is_read_for_it(form, photos, tmp_path):
+    out, how = tmp_path / "out", {"form": form, "shards": 2 * (form == "shards")}
+    batch.run(of_table(photos, out, "image,x0,y0,x1,y1,id,label\na.png,1,2,9,12,l,cat\na.png,3,2,9,9,r,dog\n", **how))
+    before = identities(out)
+    changed = "image,x0,y0,x1,y1,id,label,split\na.png,3,2,9,9,r,dog,val\na.png,1,2,9,12,l,cow,train\n"
+    again = batch.run(of_table(photos, out, changed, **how))
+    assert (again.done, again.skipped, identities(out)) == (0, 2, before)
+    told = [(row["id"], row["row"], row["label"], row["split"]) for row in lines(out / METADATA)]
+    assert told == [("r", 1, "dog", "val"), ("l", 2, "cow", "train")]
+    batch.run(of_table(photos, tmp_path / "fresh", changed, **how))
+    assert tree(out) == tree(tmp_path / "fresh")
+
+
 def test_pictures_that_came_are_done_and_those_that_went_are_told(photos, tmp_path):
     out = tmp_path / "out"
     batch.run(settings(photos, out))

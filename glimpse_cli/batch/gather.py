@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from glimpse_cli import images
 from glimpse_cli.batch.journal import files_in
 from glimpse_cli.batch.landing import whole
+from glimpse_cli.batch.manifest import Done
 from glimpse_cli.batch.own import METADATA, PARTS, hash_of, hash_of_file, is_within
 from glimpse_cli.batch.plan import Settings
 from glimpse_cli.errors import OutputError
@@ -30,7 +31,6 @@ from glimpse_cli.files import make_folder, read_bytes, shown, write_whole
 STACK = "stack.npy"
 
 Read = Callable[..., bytes]
-Done = Iterable[tuple[int, dict[str, Any]]]  # (place in the plan, row) as from `manifest.done`
 
 
 def parts_of(settings: Settings) -> Path:

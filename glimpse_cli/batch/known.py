@@ -1,6 +1,6 @@
-"""What an earlier run left: whether a picture's line in the journal still holds.
+"""What an earlier run left: how much of a picture's line in the journal still holds.
 
-It holds if it is about the same wants, if the input has the bytes it had, and if every output does.
+A glimpse holds if it is wanted as it was, if the input has the bytes it had, and if its own files do.
 """
 
 import time
@@ -12,7 +12,7 @@ from typing import Any
 
 from glimpse_cli.batch.journal import files_in, parsed
 from glimpse_cli.batch.own import hash_of, is_intact
-from glimpse_cli.batch.plan import Form, Item
+from glimpse_cli.batch.plan import Form, Item, Want
 from glimpse_cli.items import Reading, Writing
 
 _SETTLED = 2_000_000_000  # ns: a file changed later than this before it was read may change again within one tick
@@ -54,18 +54,34 @@ class Errand:
     sealed: bool = False
 
 
-def record_of(errand: Errand, ways: Ways) -> dict[str, Any] | None:
-    """The line of an earlier run, if it is about these wants and every output is as it was left."""
-    if errand.line is None:
-        return None
-    record = parsed(errand.line)
-    if record.get("errors") or record.get("wants") != wants_of(errand.item):
-        return None
-    if set(errand.item.names(ways.writing)) != set(record["files"]):
-        return None
-    if errand.sealed or all(is_intact(Path(ways.folder, name), found) for name, found in record["files"].items()):
-        return record
-    return None
+def held(errand: Errand, ways: Ways) -> dict[str, Any]:
+    """The record of an earlier run, of the glimpses alone that are wanted as they were and are as they were left.
+
+    It is empty where that is none. Of the input it says what it was.
+    """
+    record = parsed(errand.line) if errand.line is not None else {}
+    looks, files = record.get("looks", {}), record.get("files", {})
+
+    def holds(want: Want) -> bool:
+        if looks.get(want.name) != look_of(want):
+            return False
+        names = tuple(want.names(ways.writing))
+        if not files.keys() >= {*names}:
+            return False
+        return errand.sealed or all(is_intact(Path(ways.folder, name), files[name]) for name in names)
+
+    kept = [want for want in errand.item.wants if holds(want)]
+    if not kept:
+        return {}
+    names = {name for want in kept for name in want.names(ways.writing)}
+    return {
+        "image": record["image"],
+        "looks": {want.name: looks[want.name] for want in kept},
+        "input": record["input"],
+        "files": {name: found for name, found in files.items() if name in names},
+        "rows": [row for row in record["rows"] if row["file_name"] in names],
+        "errors": [],
+    }
 
 
 def listed(errand: Errand) -> frozenset[str]:
@@ -73,9 +89,9 @@ def listed(errand: Errand) -> frozenset[str]:
     return frozenset(files_in(errand.line))
 
 
-def wants_of(item: Item) -> str:
-    """A hash of all that is wanted of a picture: names, looks, and the columns that travel."""
-    return hash_of("\n".join(map(repr, item.wants)).encode("utf-8", "backslashreplace"))
+def look_of(want: Want) -> str:
+    """A hash of where and how a glimpse looks. What travels with it is no part of that: it is in the manifest alone."""
+    return hash_of(repr(want.look).encode("utf-8", "backslashreplace"))
 
 
 def stamp_of(path: str) -> list[int] | None:

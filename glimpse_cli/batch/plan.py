@@ -96,6 +96,12 @@ class Want:
     look: Look
     row: Row | None = None
 
+    def names(self, writing: Writing) -> Iterator[str]:
+        """The files that it is: the glimpse, and its mask beside it."""
+        yield self.name
+        if mask := mask_name(self.name, writing):
+            yield mask
+
 
 @dataclass(frozen=True, slots=True)
 class Item:
@@ -119,9 +125,7 @@ class Item:
     def names(self, writing: Writing) -> Iterator[str]:
         """Every file that is wanted: glimpses, and masks beside them."""
         for want in self.wants:
-            yield want.name
-            if mask := mask_name(want.name, writing):
-                yield mask
+            yield from want.names(writing)
 
 
 @dataclass(frozen=True, slots=True)
@@ -368,7 +372,7 @@ def _with_short_names(item: Item, settings: Settings, made: Plan) -> Item:
     """A picture without the glimpses that have names no disk would take: these have failed."""
     fit = []
     for want in item.wants:
-        longest = max((mask_name(want.name, settings.writing) or want.name).split("/"), key=_bytes)
+        longest = max((part for name in want.names(settings.writing) for part in name.split("/")), key=_bytes)
         if _bytes(longest) <= LONGEST_NAME:
             fit.append(want)
             continue
@@ -396,8 +400,7 @@ def _refuse_collisions(items: Iterable[Item], settings: Settings) -> None:
     folders: dict[str, Item] = {}
     for item in items:
         for want in item.wants:
-            mask = mask_name(want.name, settings.writing)
-            for name in (want.name, mask) if mask else (want.name,):
+            for name in want.names(settings.writing):
                 key = folded(name)
                 if key in taken:
                     _refuse_pair(name, taken[key], item)

@@ -23,7 +23,7 @@ from glimpse_cli.batch import gather, sheet, strays, worker
 from glimpse_cli.batch.journal import Journal, locked
 from glimpse_cli.batch.known import Errand, Ways
 from glimpse_cli.batch.landing import remove_temporaries
-from glimpse_cli.batch.manifest import Placed, done, metadata, write_run, write_tables
+from glimpse_cli.batch.manifest import done, metadata, write_run, write_tables
 from glimpse_cli.batch.own import ERRORS, JOURNAL, METADATA, RUN, exists
 from glimpse_cli.batch.plan import Failure, Item, Plan, Settings, plan
 from glimpse_cli.batch.pool import Pool, TaskError
@@ -269,10 +269,9 @@ class _Run:
         return worker.failed(errand, error.at(shown(errand.item.path)), self.ways)
 
     def _note(self, outcome: Outcome) -> None:
-        if outcome.line is not None and not (outcome.kept and self.sealed) and self._is_news(outcome):
+        if outcome.line is not None:
             self.journal.append(outcome.n, outcome.line)
-            self.changed = self.changed or not outcome.kept
-        self.changed = self.changed or bool(outcome.done)
+        self.changed = self.changed or outcome.line is not None or bool(outcome.done)
         progress = self.progress
         progress.done += outcome.done
         progress.kept += outcome.kept
@@ -281,35 +280,33 @@ class _Run:
         image = self.plan.items[outcome.n].image
         self.watch(progress, News(image, outcome.done, outcome.kept, outcome.failures))
 
-    def _is_news(self, outcome: Outcome) -> bool:
-        return outcome.line != self.journal.line(outcome.n)
-
     def _finish(self) -> None:
         """Write what stands beside the glimpses, and put together what is to be one."""
         settings, folder = self.settings, Path(self.settings.folder)
         if self._waits:
             return
-        wanted = self.wanted
-        placed = gather.placed(settings, wanted)
-        if settings.form == "files" or self._is_as_sealed(placed):
-            write_tables(self.plan, self.journal, folder, placed)
-        else:
+        is_done = settings.form == "files" or self._is_as_sealed()
+        if not is_done:
             gather.unseal(settings, self.journal.sealed, self._lines())
-            write_tables(self.plan, self.journal, folder, placed)
-            self.journal.seal(gather.seal(settings, self._done, wanted))
+        write_tables(self.plan, self.journal, folder, self._metadata())
+        if not is_done:
+            self.journal.seal(gather.seal(settings, self._done, self.wanted))
         if settings.form != "files":
             shutil.rmtree(self.ways.folder, ignore_errors=True)
 
-    def _is_as_sealed(self, placed: Placed) -> bool:
+    def _is_as_sealed(self) -> bool:
         if not self.sealed or self.changed or not self.journal.is_all_sealed:
             return False
         found = blake2b(digest_size=16)
-        for line in metadata(self.plan, self.journal, placed):
+        for line in self._metadata():
             found.update(line)
         return found.hexdigest() == self.journal.sealed[METADATA]
 
     def _done(self) -> Iterator[tuple[int, dict[str, Any]]]:
-        return done(self.plan, self.journal)
+        return done(self.plan, self.journal, self.settings.form)
+
+    def _metadata(self) -> Iterator[bytes]:
+        return metadata(self._done(), gather.placed(self.settings, self.wanted))
 
     @property
     def _waits(self) -> bool:

@@ -19,9 +19,9 @@ from glimpse_cli import images, items
 from glimpse_cli.banks import Floats
 from glimpse_cli.batch import strays
 from glimpse_cli.batch.journal import checked_line_of
-from glimpse_cli.batch.known import Errand, Ways, listed, record_of, stamp_of, wants_of, warned_in
+from glimpse_cli.batch.known import Errand, Ways, held, listed, look_of, stamp_of, warned_in
 from glimpse_cli.batch.landing import Waiting, cannot, drop, land, write
-from glimpse_cli.batch.own import PLACE_COLUMNS, exists, hash_of, is_intact, is_within
+from glimpse_cli.batch.own import exists, hash_of, is_intact, is_within
 from glimpse_cli.batch.plan import Failure, Want, failure, mask_name
 from glimpse_cli.errors import GlimpseError, OutputError, PictureError, Reason
 from glimpse_cli.files import make_folder, read_bytes, shown
@@ -38,7 +38,7 @@ class Outcome:
 
     Args:
         n: its place in the plan.
-        line: for the journal; None where the old one holds.
+        line: for the journal; None where it would be the old one.
         done: glimpses made now.
         kept: glimpses found as an earlier run left them.
         warned: glimpses with a warning.
@@ -55,10 +55,20 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Begun:
-    """A picture between reading and writing."""
+    """A picture between reading and writing.
+
+    Args:
+        errand: what it is, with all that is wanted of it.
+        record: of the glimpses that an earlier run made and that hold (see `held`).
+        input: the hash and the stamp of the file.
+        wants: the glimpses that are left to make.
+        loaded: the picture and its sights, one for each of these.
+    """
 
     errand: Errand
+    record: Mapping[str, Any]
     input: Mapping[str, Any]
+    wants: Sequence[Want]
     loaded: Loaded
 
 
@@ -126,7 +136,7 @@ def _travelling(begun: Outcome | Begun, ways: Ways) -> Outcome | Begun:
 
 def _refuse_crowd(begun: Begun) -> None:
     """The glimpses of a picture travel together, and the parent holds them: they must not fill its memory."""
-    samples = sum(h * w for h, w in (want.look.size for want in begun.errand.item.wants))
+    samples = sum(h * w for h, w in (want.look.size for want in begun.wants))
     if samples * _BYTES_A_SAMPLE > MOST_TRAVEL:
         raise PictureError(
             f"{shown(begun.errand.item.path)} has too many glimpses for a device",
@@ -154,24 +164,40 @@ def finish_all(begun: Sequence[tuple[Begun, Sequence[Floats | GlimpseError]]], w
 
 
 def begin(errand: Errand, ways: Ways) -> Outcome | Begun:
-    """Read a picture, unless it is done already."""
-    item, record = errand.item, record_of(errand, ways)
+    """Read a picture, unless all of it is done already."""
+    item, record = errand.item, held(errand, ways)
+    before = record.get("input", {})
     try:
         stamp = stamp_of(item.path)
-        if record and stamp and stamp == record["input"]["stamp"]:
-            return Outcome(errand.n, None, kept=len(item.wants), warned=warned_in(record))
+        if stamp and stamp == before.get("stamp") and len(record["rows"]) == len(item.wants):
+            return _held(errand, record, ways)
         data = read_bytes(item.path)
         source = {"hash": hash_of(data), "stamp": stamp}
-        if record and source["hash"] == record["input"]["hash"]:
-            line = checked_line_of(record | {"input": source})
-            return Outcome(errand.n, line, kept=len(item.wants), warned=warned_in(record))
-        looks = [want.look for want in item.wants]
+        if source["hash"] != before.get("hash"):
+            record = {}
+        elif len(record["rows"]) == len(item.wants):
+            # what is sealed stays as it is: a new stamp alone is no news
+            return _held(errand, record if errand.sealed else record | {"input": source}, ways)
+        wants = [want for want in item.wants if want.name not in record.get("looks", ())]
+        looks = [want.look for want in wants]
         loaded = items.load(data, item.path, looks, ways.reading, preview=ways.writing.mask == "png")
-        return Begun(errand, source, loaded)
+        return Begun(errand, record, source, wants, loaded)
     except GlimpseError as error:
         return failed(errand, error, ways)
     except MemoryError:
         return failed(errand, items.out_of_memory(item.path), ways)
+
+
+def _held(errand: Errand, record: Mapping[str, Any], ways: Ways) -> Outcome:
+    """A picture of which nothing is left to make."""
+    _clear(errand, ways, record["files"])
+    return Outcome(errand.n, _news(errand, record), kept=len(record["rows"]), warned=warned_in(record))
+
+
+def _news(errand: Errand, record: Mapping[str, Any]) -> bytes | None:
+    """A record as a line for the journal, unless that is what it says already."""
+    line = checked_line_of(record)
+    return line if line != errand.line else None
 
 
 def finish(begun: Begun, glimpses: Iterable[Floats | GlimpseError], ways: Ways) -> Finished:
@@ -179,7 +205,7 @@ def finish(begun: Begun, glimpses: Iterable[Floats | GlimpseError], ways: Ways) 
     parts: list[Part] = []
     wrong: list[Failure] = []
     ours = listed(begun.errand)
-    for want, sight, glimpse in zip(begun.errand.item.wants, begun.loaded.sights, glimpses, strict=True):
+    for want, sight, glimpse in zip(begun.wants, begun.loaded.sights, glimpses, strict=True):
         try:
             if isinstance(sight, GlimpseError) or isinstance(glimpse, GlimpseError):
                 raise sight if isinstance(sight, GlimpseError) else glimpse  # type: ignore[misc]
@@ -225,7 +251,7 @@ def _new(finished: Finished) -> tuple[str, dict[str, str]]:
 
 
 def _outcome(finished: Finished, lost: Mapping[Path, OutputError], ways: Ways) -> Outcome:
-    begun, errand = finished.begun, finished.begun.errand
+    begun, errand, held = finished.begun, finished.begun.errand, finished.begun.record
     wrong, good = list(finished.wrong), []
     for part in finished.parts:
         error = next((lost[waiting.path] for waiting in part.waiting if waiting.path in lost), None)
@@ -234,17 +260,17 @@ def _outcome(finished: Finished, lost: Mapping[Path, OutputError], ways: Ways) -
         else:
             _take_away(waiting.path for waiting in part.waiting if waiting.path not in lost)
             wrong.append(_failure(begun, part.want, error))
-    files = {name: found for part in good for name, found in part.files.items()}
     record = {
         "image": errand.item.image,
-        "wants": wants_of(errand.item),
+        "looks": {**held.get("looks", {}), **{part.want.name: look_of(part.want) for part in good}},
         "input": begun.input,
-        "files": files,
-        "rows": [part.row for part in good],
+        "files": {**held.get("files", {}), **{name: found for part in good for name, found in part.files.items()}},
+        "rows": [*held.get("rows", ()), *(part.row for part in good)],
         "errors": [failure.told() for failure in wrong],
     }
-    _clear(errand, ways, files)
-    return Outcome(errand.n, checked_line_of(record), len(good), warned=warned_in(record), failures=tuple(wrong))
+    _clear(errand, ways, record["files"])
+    kept, warned = len(held.get("rows", ())), warned_in(record)
+    return Outcome(errand.n, _news(errand, record), len(good), kept, warned, tuple(wrong))
 
 
 def failed(errand: Errand, error: GlimpseError, ways: Ways) -> Outcome:
@@ -252,7 +278,7 @@ def failed(errand: Errand, error: GlimpseError, ways: Ways) -> Outcome:
     wrong = [failure(errand.item, want, error) for want in errand.item.wants]
     record = {"image": errand.item.image, "files": {}, "rows": [], "errors": [failure.told() for failure in wrong]}
     _clear(errand, ways)
-    return Outcome(errand.n, checked_line_of(record), failures=tuple(wrong))
+    return Outcome(errand.n, _news(errand, record), failures=tuple(wrong))
 
 
 def _outputs(want: Want, loaded: Loaded, seen: tuple[Sight, Floats], ways: Ways) -> dict[str, bytes]:
@@ -306,23 +332,15 @@ def _make_folder(folder: str, below: str) -> None:
 
 
 def _row(want: Want, begun: Begun, seen: tuple[Sight, Floats], ways: Ways) -> dict[str, Any]:
-    """As it stands in ``metadata.jsonl``; the table's own columns come last."""
+    """As it stands in ``metadata.jsonl``, but for what a table says of it."""
     loaded, (sight, glimpse) = begun.loaded, seen
     # not "image": that is what imagefolder calls the picture of file_name
     row: dict[str, Any] = {"file_name": want.name, "source": begun.errand.item.image}
-    if want.row is not None:
-        row |= {"id": want.row.id, "row": want.row.number}
     row |= items.report(loaded, sight)
     row["warnings"] = [*row["warnings"], *items.doubts(loaded, glimpse, ways.writing, stacked=ways.form == "stack")]
     mask = mask_name(want.name, ways.writing)
     if mask:
         row["mask_file_name"] = mask
-    taken = {*row} if ways.form == "files" else {*row, *PLACE_COLUMNS}
-    for key, value in (want.row.extra if want.row else {}).items():
-        while key in taken:
-            key += "_"  # noqa: PLW2901 - until it is free
-        taken.add(key)
-        row[key] = value
     return row
 
 
