@@ -739,6 +739,19 @@ def test_a_contact_sheet_of_an_earlier_run_is_replaced_and_is_no_input_among_the
         batch.run(wanted)
 
 
+def test_a_contact_sheet_goes_with_the_last_of_its_glimpses_and_no_other_file_does(photos, tmp_path):
+    path = tmp_path / "sheet.png"
+    wanted = with_sheet(photos, tmp_path / "out", path)
+    batch.run(wanted)
+    for image in photos.rglob("*.png"):
+        image.write_text("words")
+    assert batch.run(wanted).failed == 4
+    assert not path.exists()
+    path.write_text("mine")
+    assert batch.run(replace(wanted, force=True)).failed == 4
+    assert path.read_text() == "mine"
+
+
 def test_a_contact_sheet_is_known_though_a_run_was_killed_before_it_could_replace_it(photos, tmp_path, monkeypatch):
     out, drawn = tmp_path / "out", tmp_path / "sheet.png"
     batch.run(with_sheet(photos, out, drawn))

@@ -57,9 +57,14 @@ def refuse_foreign(path: str, folder: str, *, force: bool) -> None:
 
 
 def make(path: str, folder: str, glimpses: Iterable[tuple[str, NDArray[np.uint8]]]) -> None:
-    """Draw a sheet of (name, uint8 glimpse), of which one at a time is held as large as it is."""
+    """Draw a sheet of (name, uint8 glimpse), of which one at a time is held as large as it is.
+
+    Where there is none, the sheet of an earlier run goes: what it shows is no more.
+    """
     pairs = [(shown(name), _reduced(glimpse)) for name, glimpse in glimpses]
     if not pairs:
+        if is_known(place_of(path), known(folder)):
+            Path(path).unlink(missing_ok=True)
         return
     names, pictures = zip(*pairs, strict=True)
     sheet = draw.contact_sheet(pictures, names, cell=CELL)
