@@ -1,6 +1,6 @@
 """Bytes come from a regular file or a stream, bounded, and go to disk whole or not at all.
 
-Nothing here knows what the bytes mean. Verbs: `read_bytes`, `read_stream`, `write_whole`, `shown`.
+Nothing here knows what the bytes mean. Verbs: `read_bytes`, `read_stream`, `write_whole`, `whole`, `shown`.
 """
 
 import errno
@@ -8,7 +8,8 @@ import os
 import re
 import secrets
 import stat
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 from unicodedata import normalize
@@ -26,7 +27,6 @@ _TEMPORARY = re.compile(r"\.glimpse-[0-9a-f]{16}\.tmp")
 
 # Absent on Windows, where a FIFO does not block and text translation must be switched off.
 _READ = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
-_WRITE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 
 
 def read_bytes(path: str | Path, max_bytes: int = MAX_BYTES) -> bytes:
@@ -80,27 +80,47 @@ def read_stream(stream: BinaryIO, name: str, max_bytes: int = MAX_BYTES) -> byte
 def write_whole(path: str | Path, data: bytes) -> None:
     """Put ``data`` at ``path`` so that every reader sees all of it or what was there before.
 
-    A hidden temporary file in the same folder is written, flushed to the disk and renamed onto the target.
-    It has an ordinary file's permissions. On any failure it is removed and an existing target is untouched.
-    A target that is a link is replaced, not what it points to.
+    It has an ordinary file's permissions. A target that is a link is replaced, not what it points to.
 
     Raises:
         OutputError: the folder is missing, the disk is full, or the target is no regular file.
     """
     path = Path(path)
     _require_file(path)
+    with whole(path) as file:
+        file.write(data)
+
+
+@contextmanager
+def whole(path: Path) -> Iterator[BinaryIO]:
+    """A file that is written piece by piece and is at ``path`` only when all of it is on the disk.
+
+    A hidden temporary file in the same folder is written, flushed to the disk and renamed onto the target. On any
+    failure it is removed, and what was at ``path`` is untouched.
+
+    Raises:
+        OutputError: the disk is full, or the like.
+    """
     temporary = temporary_beside(path)
     try:
         try:
-            _write_new(temporary, data)
+            with temporary.open("xb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
             temporary.replace(path)
         except BaseException:  # KeyboardInterrupt as well: nothing may stay behind
             with suppress(OSError):
                 temporary.unlink()
             raise
-        flush_folder(path.parent)
-    except (OSError, ValueError) as error:
-        raise OutputError(f"cannot write {shown(path)}", why=_reason(error)) from error
+        flush_folder(path.parent)  # what it was made from may be removed now
+    except OSError as error:
+        raise cannot_write(path, error) from error
+
+
+def cannot_write(path: Path, error: OSError | ValueError) -> OutputError:
+    """A file that could not be written, and why."""
+    return OutputError(f"cannot write {shown(path)}", why=_reason(error))
 
 
 def make_folder(path: str | Path) -> None:
@@ -196,23 +216,14 @@ def _require_file(path: Path) -> None:
     """Refuse to replace what is not a regular file: a rename onto /dev/null would destroy the device."""
     try:
         mode = path.stat().st_mode
-    except (OSError, ValueError):  # nothing there: what is wrong with the name, writing will say
+    except OSError:  # nothing there: what is wrong with the name, writing will say
         return
+    except ValueError as error:  # a name that no file can have
+        raise cannot_write(path, error) from error
     if not stat.S_ISREG(mode):
         raise OutputError(
             f"cannot write {shown(path)}", why=f"it is {_kind(mode)}", hint="-o - writes to standard output"
         )
-
-
-def _write_new(path: Path, data: bytes) -> None:
-    descriptor = os.open(path, _WRITE, 0o666)  # less the umask: an ordinary file's permissions
-    try:
-        rest = memoryview(data)
-        while rest:
-            rest = rest[os.write(descriptor, rest) :]  # a nearly full disk takes a part
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _reason(error: OSError | ValueError) -> str:

@@ -19,7 +19,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from glimpse_cli import batch, draw, glimpse, tables
-from glimpse_cli.batch import gather, known, landing, runner, sheet, strays, worker
+from glimpse_cli.batch import gather, known, runner, sheet, strays, worker
 from glimpse_cli.batch.journal import Journal, checked_line_of, parsed
 from glimpse_cli.batch.known import Errand, Ways
 from glimpse_cli.batch.own import METADATA, hash_of, is_intact
@@ -1231,14 +1231,6 @@ def test_what_another_run_writes_below_the_folder_is_left_to_it(photos, tmp_path
     theirs.touch()
     batch.run(settings(photos, out))
     assert (ours.exists(), theirs.exists(), mine.exists()) == (False, True, True)
-
-
-def test_a_file_that_is_written_piece_by_piece_has_its_name_on_the_disk(tmp_path, monkeypatch):
-    flushed = []
-    monkeypatch.setattr(landing, "flush_folder", lambda path: flushed.append((path, (tmp_path / "whole").exists())))
-    with landing.whole(tmp_path / "whole") as file:
-        file.write(b"all of it")
-    assert flushed == [(tmp_path, True)]
 
 
 def test_a_journal_cut_short_or_full_of_nonsense_costs_work_and_nothing_else(photos, tmp_path):

@@ -179,7 +179,7 @@ def test_the_working_folder_needs_no_spelling(tmp_path, monkeypatch):
 def test_a_failure_at_any_step_leaves_the_target_as_it_was_and_nothing_else(tmp_path, monkeypatch, failing, code):
     (tmp_path / "out").write_bytes(b"before")
     fired = []
-    genuine = os.write
+    genuine = io.FileIO.write
 
     def fails(*args):
         fired.append(1)
@@ -187,7 +187,15 @@ def test_a_failure_at_any_step_leaves_the_target_as_it_was_and_nothing_else(tmp_
             return genuine(args[0], args[1][:100])  # a nearly full disk takes a part
         raise OSError(code, os.strerror(code))
 
-    monkeypatch.setattr(*((Path, "replace") if failing == "replace" else (os, failing)), fails)
+    class Full(io.FileIO):
+        write = fails
+
+    spoilt = {
+        "write": (Path, "open", lambda path, mode: io.BufferedWriter(Full(path, mode))),
+        "fsync": (os, "fsync", fails),
+        "replace": (Path, "replace", fails),
+    }
+    monkeypatch.setattr(*spoilt[failing])
     with pytest.raises(OutputError, match=os.strerror(code)):
         files.write_whole(tmp_path / "out", DATA)
     monkeypatch.undo()
@@ -222,9 +230,9 @@ def test_a_limit_of_the_system_itself_leaves_nothing_behind(tmp_path):
 
 def test_a_writer_killed_half_way_leaves_the_old_file_and_a_name_that_can_be_told(tmp_path):
     code = (
-        "import os, signal, sys; from glimpse_cli import files; genuine = os.write\n"
-        "def half(fd, data): genuine(fd, data[:1000]); os.kill(os.getpid(), signal.SIGKILL)\n"
-        "os.write = half; files.write_whole(sys.argv[1], bytes(100_000))"
+        "import os, signal, sys; from pathlib import Path; from glimpse_cli import files\n"
+        "with files.whole(Path(sys.argv[1])) as file:\n"
+        "    file.write(bytes(100_000)); file.flush(); os.kill(os.getpid(), signal.SIGKILL)"
     )
     (tmp_path / "out").write_bytes(b"before")
     run = subprocess.run([sys.executable, "-c", code, tmp_path / "out"], check=False)

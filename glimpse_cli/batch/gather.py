@@ -21,12 +21,11 @@ from numpy.typing import NDArray
 
 from glimpse_cli import images
 from glimpse_cli.batch.journal import files_in
-from glimpse_cli.batch.landing import whole
 from glimpse_cli.batch.manifest import Done
 from glimpse_cli.batch.own import METADATA, PARTS, hash_of, hash_of_file, is_within
 from glimpse_cli.batch.plan import Settings
 from glimpse_cli.errors import OutputError
-from glimpse_cli.files import make_folder, read_bytes, shown, write_whole
+from glimpse_cli.files import make_folder, read_bytes, shown, whole, write_whole
 
 STACK = "stack.npy"
 

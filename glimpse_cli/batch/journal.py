@@ -18,11 +18,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from glimpse_cli.batch.landing import cannot
 from glimpse_cli.batch.own import JOURNAL, OWN, PARTS, hash_of, is_intact, is_within
 from glimpse_cli.batch.plan import Item
 from glimpse_cli.errors import OutputError, UsageError
-from glimpse_cli.files import make_folder, shown
+from glimpse_cli.files import cannot_write, make_folder, shown
 
 _NOTHING = -1
 _CHECK = b',"check":"'
@@ -117,14 +116,14 @@ class Journal:
         try:
             self._file = self._path.open("a+b")
         except OSError as error:
-            raise cannot(self._path, error) from error
+            raise cannot_write(self._path, error) from error
         try:
             ours = self._is_of(settings, force=force)
             self._end = self._read(str(settings["form"]), force=force) if ours else self._begin()
         except BaseException as error:
             self.close()
             if isinstance(error, OSError):
-                raise cannot(self._path, error) from error
+                raise cannot_write(self._path, error) from error
             raise
 
     def _is_of(self, settings: Mapping[str, Any], *, force: bool) -> bool:
@@ -274,7 +273,7 @@ class Journal:
             self._file.write(line)
             self._file.flush()
         except OSError as error:
-            raise cannot(self._path, error) from error
+            raise cannot_write(self._path, error) from error
         self._end += len(line)
 
     def _sync(self) -> None:
@@ -282,7 +281,7 @@ class Journal:
             self._file.flush()
             os.fsync(self._file.fileno())
         except OSError as error:
-            raise cannot(self._path, error) from error
+            raise cannot_write(self._path, error) from error
 
     def close(self) -> None:
         """Let go of the file."""

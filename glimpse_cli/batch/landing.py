@@ -1,19 +1,18 @@
-"""Files that appear whole or not at all: many at a time, or one piece by piece.
+"""Many files at a time, each of which appears whole or not at all.
 
 `files.write_whole` waits for the disk once a file. Where files come in numbers, the waiting is shared: all are written
 under temporary names, then flushed, which the disk does for all of them in nearly the time of one, then renamed.
 """
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
 from glimpse_cli.batch.own import OWN
 from glimpse_cli.errors import OutputError
-from glimpse_cli.files import flush, flush_folder, is_temporary, shown, temporary_beside
+from glimpse_cli.files import cannot_write, flush, flush_folder, is_temporary, temporary_beside
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +34,7 @@ def write(path: Path, data: bytes) -> Waiting:
         waiting.temporary.write_bytes(data)
     except OSError as error:
         drop([waiting])
-        raise cannot(path, error) from error
+        raise cannot_write(path, error) from error
     return waiting
 
 
@@ -60,34 +59,10 @@ def _tried(step: Callable[[Waiting], None], waiting: Waiting, failed: dict[Path,
     try:
         step(waiting)
     except OSError as error:
-        failed[waiting.path] = cannot(waiting.path, error)
+        failed[waiting.path] = cannot_write(waiting.path, error)
         drop([waiting])
         return False
     return True
-
-
-@contextmanager
-def whole(path: Path) -> Iterator[BinaryIO]:
-    """A file that is written piece by piece and is at ``path`` only when all of it is on the disk.
-
-    Raises:
-        OutputError: the disk is full, or the like; what was at ``path`` is untouched.
-    """
-    temporary = temporary_beside(path)
-    try:
-        try:
-            with temporary.open("xb") as file:
-                yield file
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
-            flush_folder(path.parent)  # what it was made from may be removed now
-        except BaseException:  # an interruption as well: nothing may stay behind
-            with suppress(OSError):
-                temporary.unlink()
-            raise
-    except OSError as error:
-        raise cannot(path, error) from error
 
 
 def remove_temporaries(folder: str) -> None:
@@ -106,8 +81,3 @@ def _flush(waiting: Waiting) -> None:
 
 def _name(waiting: Waiting) -> None:
     waiting.temporary.replace(waiting.path)
-
-
-def cannot(path: Path, error: OSError) -> OutputError:
-    """A file that could not be written, and why."""
-    return OutputError(f"cannot write {shown(path)}", why=error.strerror)

@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from glimpse_cli.batch.journal import Journal, line_of
-from glimpse_cli.batch.landing import whole
 from glimpse_cli.batch.own import ERRORS, METADATA, PLACE_COLUMNS, RUN
 from glimpse_cli.batch.plan import Form, Plan, Want
-from glimpse_cli.files import write_whole
+from glimpse_cli.files import whole, write_whole
 
 Done = Iterable[tuple[int, dict[str, Any]]]  # (place in the plan, row)
 Placed = Callable[[int, int, dict[str, Any]], dict[str, Any]]  # (place in the plan, among the done, row) -> row

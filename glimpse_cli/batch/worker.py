@@ -20,11 +20,11 @@ from glimpse_cli.banks import Floats
 from glimpse_cli.batch import strays
 from glimpse_cli.batch.journal import checked_line_of
 from glimpse_cli.batch.known import Errand, Ways, held, listed, look_of, stamp_of, warned_in
-from glimpse_cli.batch.landing import Waiting, cannot, drop, land, write
+from glimpse_cli.batch.landing import Waiting, drop, land, write
 from glimpse_cli.batch.own import exists, hash_of, is_intact, is_within
 from glimpse_cli.batch.plan import Failure, Want, failure, mask_name
 from glimpse_cli.errors import GlimpseError, OutputError, PictureError, Reason
-from glimpse_cli.files import make_folder, read_bytes, shown
+from glimpse_cli.files import cannot_write, make_folder, read_bytes, shown
 from glimpse_cli.glimpse import contract
 from glimpse_cli.items import Loaded, Sight, Writing
 
@@ -239,7 +239,7 @@ def _named(finished: Sequence[Finished], ways: Ways) -> Mapping[Path, OutputErro
             strays.note(ways.folder, map(_new, finished))
     except OSError as error:
         drop(waiting)
-        return {one.path: cannot(one.path, error) for one in waiting}
+        return {one.path: cannot_write(one.path, error) for one in waiting}
     return land(waiting)
 
 
