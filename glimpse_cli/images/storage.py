@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from glimpse_cli.errors import PictureError
-from glimpse_cli.images.colour import colour_of, grey_curve
+from glimpse_cli.images.colour import Colour, colour_of, grey_curve
 from glimpse_cli.images.loading import Loaded
 
 Pixels = NDArray[Any]
@@ -58,12 +58,16 @@ def storage_of(loaded: Loaded, name: str, *, icc: bool) -> Stored:
         return _grey16(loaded, icc=icc)
     if mode in {"I", "F"}:
         return _own_values(loaded, name)
-    stored = _eight(loaded, icc=icc)
-    return stored if loaded.low is None else _colour16(loaded, stored, icc=icc)
+    colour, note = colour_of(loaded.image, icc=icc)
+    low = None if colour.managed else loaded.low  # ImageCms has no 16 bits
+    notes = [note] if note else []
+    if loaded.bits > 8 and low is None:
+        notes.append(f"its {loaded.bits} bits a sample became 8")
+    eight = _eight(loaded.image, colour, tuple(notes))
+    return eight if low is None else _colour16(loaded, low, eight)
 
 
-def _eight(loaded: Loaded, *, icc: bool) -> Stored:
-    image, (colour, note) = loaded.image, colour_of(loaded.image, icc=icc)
+def _eight(image: Image.Image, colour: Colour, notes: tuple[str, ...]) -> Stored:
     colour.convert(image.crop((0, 0, 1, 1)))  # what a palette or a profile can raise, it raises here
 
     def read(box: Rectangle) -> Pixels:
@@ -72,17 +76,11 @@ def _eight(loaded: Loaded, *, icc: bool) -> Stored:
     def shrink(longest: int) -> NDArray[np.uint8]:
         return _shrunk(image, colour.convert, longest)
 
-    notes = [note] if note else []
-    if loaded.bits > 8 and (loaded.low is None or colour.managed):
-        notes.append(f"its {loaded.bits} bits a sample became 8")
-    return Stored(len(colour.mode), 255.0, read, shrink, tuple(notes))
+    return Stored(len(colour.mode), 255.0, read, shrink, notes)
 
 
-def _colour16(loaded: Loaded, eight: Stored, *, icc: bool) -> Stored:
-    high, low = loaded.image, loaded.low
-    if colour_of(high, icc=icc)[0].managed or low is None:
-        return eight  # ImageCms has no 16 bits
-    clear = loaded.clear
+def _colour16(loaded: Loaded, low: Image.Image, eight: Stored) -> Stored:
+    high, clear = loaded.image, loaded.clear
 
     def read(box: Rectangle) -> Pixels:
         values: Pixels = np.asarray(high.crop(box)).astype(np.uint16) << 8
