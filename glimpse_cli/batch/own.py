@@ -5,6 +5,8 @@ is as the run left it (`is_intact`) or the journal lists it.
 """
 
 import stat
+from collections.abc import Iterable
+from functools import partial
 from hashlib import blake2b
 from pathlib import Path
 
@@ -48,18 +50,23 @@ def exists(path: Path, instead: str = "-o") -> OutputError:
 
 def hash_of(data: bytes) -> str:
     """What tells one content from another."""
-    return blake2b(data, digest_size=16).hexdigest()
+    return hash_of_pieces((data,))
+
+
+def hash_of_pieces(pieces: Iterable[bytes]) -> str:
+    """`hash_of` of the pieces one after the other."""
+    found = blake2b(digest_size=16)
+    for piece in pieces:
+        found.update(piece)
+    return found.hexdigest()
 
 
 def hash_of_file(path: Path) -> str | None:
     """The hash of a file of any size; None where there is none that can be read, or a link to one."""
-    found = blake2b(digest_size=16)
     try:
         if not stat.S_ISREG(path.lstat().st_mode):  # a FIFO would be waited for
             return None
         with path.open("rb", buffering=0) as file:
-            while chunk := file.read(_CHUNK):
-                found.update(chunk)
+            return hash_of_pieces(iter(partial(file.read, _CHUNK), b""))
     except (OSError, ValueError):
         return None
-    return found.hexdigest()

@@ -10,7 +10,6 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass, replace
 from functools import partial
-from hashlib import blake2b
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,7 @@ from glimpse_cli.batch.journal import Journal, locked
 from glimpse_cli.batch.known import Errand, Ways
 from glimpse_cli.batch.landing import remove_temporaries
 from glimpse_cli.batch.manifest import done, metadata, write_run, write_tables
-from glimpse_cli.batch.own import ERRORS, JOURNAL, METADATA, RUN, exists
+from glimpse_cli.batch.own import ERRORS, JOURNAL, METADATA, RUN, exists, hash_of_pieces
 from glimpse_cli.batch.plan import Failure, Item, Plan, Settings, plan
 from glimpse_cli.batch.pool import Pool, TaskError
 from glimpse_cli.batch.worker import Begun, Outcome
@@ -297,10 +296,7 @@ class _Run:
     def _is_as_sealed(self) -> bool:
         if not self.sealed or self.changed or not self.journal.is_all_sealed:
             return False
-        found = blake2b(digest_size=16)
-        for line in self._metadata():
-            found.update(line)
-        return found.hexdigest() == self.journal.sealed[METADATA]
+        return hash_of_pieces(self._metadata()) == self.journal.sealed[METADATA]
 
     def _done(self) -> Iterator[tuple[int, dict[str, Any]]]:
         return done(self.plan, self.journal, self.settings.form)
