@@ -18,7 +18,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from glimpse_cli.batch.own import JOURNAL, OWN, PARTS, hash_of, is_intact, is_within
+from glimpse_cli.batch.own import JOURNAL, OWN, PARTS, hash_of, take_away
 from glimpse_cli.batch.plan import Item
 from glimpse_cli.errors import OutputError, UsageError
 from glimpse_cli.files import cannot_write, make_folder, shown
@@ -147,9 +147,9 @@ class Journal:
         before = _settings_of(self._file.readline())
         shutil.rmtree(self.folder / PARTS, ignore_errors=True)
         for record in self.records():
-            _remove(self.folder, record.get("sealed", {}))
+            take_away(self.folder, record.get("sealed", {}))
             if before and before.get("form") == "files":  # else these were parts
-                _remove(self.folder, record.get("files", {}))
+                take_away(self.folder, record.get("files", {}))
         self._file.truncate(0)
         self._file.seek(0)
         self._file.write(self._header)
@@ -188,7 +188,7 @@ class Journal:
             self._others = others
             return end
         for record in others.values() if form == "files" else ():  # what is put together anew is without them
-            _remove(self.folder, record["files"])
+            take_away(self.folder, record["files"])
         gone = ({"image": image, "files": {}, "rows": [], "errors": []} for image in others)
         dropped = b"".join(map(checked_line_of, gone))
         self._file.write(dropped)
@@ -222,7 +222,7 @@ class Journal:
     @staticmethod
     def _without(record: Mapping[str, Any], taken: AbstractSet[str], below: Path) -> bytes:
         """A picture's line without some of its files, which are taken away."""
-        _remove(below, {name: record["files"][name] for name in taken})
+        take_away(below, {name: record["files"][name] for name in taken})
         files = {name: found for name, found in record["files"].items() if name not in taken}
         rows = [row for row in record.get("rows", ()) if row["file_name"] in files]
         return checked_line_of({**record, "files": files, "rows": rows})
@@ -318,15 +318,6 @@ def files_in(line: bytes | None) -> dict[str, str]:
     """The files that a picture's line lists: hash by name."""
     files: dict[str, str] = parsed(line).get("files", {}) if line is not None else {}
     return files
-
-
-def _remove(below: Path, files: Mapping[str, str]) -> None:
-    """Take away files of these hashes where they still are what was written; nothing else is touched."""
-    for name, found in files.items():
-        # a journal is a file that others may have written, and a folder may be a link
-        if is_within(below, name) and is_intact(below / name, found):
-            with suppress(OSError):
-                (below / name).unlink()
 
 
 def _difference(before: Mapping[str, Any], now: Mapping[str, Any], within: str = "") -> str:

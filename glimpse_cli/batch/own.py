@@ -5,7 +5,8 @@ is as the run left it (`is_intact`) or the journal lists it.
 """
 
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from functools import partial
 from hashlib import blake2b
 from pathlib import Path
@@ -41,6 +42,15 @@ def is_within(folder: str | Path, name: str) -> bool:
 def is_intact(path: Path, found: str) -> bool:
     """Whether a file, which is no link, has the content of this hash."""
     return hash_of_file(path) == found
+
+
+def take_away(folder: str | Path, files: Mapping[str, str]) -> None:
+    """Take away files of a folder, hash by name, where they still are what was written; nothing else is touched."""
+    for name, found in files.items():
+        # a journal is a file that others may have written, and a folder may be a link
+        if is_within(folder, name) and is_intact(Path(folder, name), found):
+            with suppress(OSError):
+                Path(folder, name).unlink()
 
 
 def exists(path: Path, instead: str = "-o") -> OutputError:

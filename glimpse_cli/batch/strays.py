@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from glimpse_cli.batch.journal import Journal, checked_line_of, files_in, parsed
-from glimpse_cli.batch.own import OWN, is_intact, is_within
+from glimpse_cli.batch.own import OWN, take_away
 from glimpse_cli.batch.plan import Item
 from glimpse_cli.errors import OutputError
 from glimpse_cli.files import write_whole
@@ -56,10 +56,7 @@ def remove(folder: str, journal: Journal, items: Sequence[Item]) -> None:
         if image not in places:
             continue
         listed = files_in(journal.line(places[image]))
-        for name, found in files.items():
-            if name not in listed and is_within(folder, name) and is_intact(Path(folder, name), found):
-                with suppress(OSError):
-                    Path(folder, name).unlink()
+        take_away(folder, {name: found for name, found in files.items() if name not in listed})
     forget(folder, items)
 
 
