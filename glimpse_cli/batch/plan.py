@@ -164,7 +164,6 @@ class Plan:
     Args:
         items: in order.
         failures: what has failed already.
-        rows: glimpses that are wanted, and what has failed already.
         passed_over: files and folders that were not looked at, by why.
     """
 
@@ -174,7 +173,7 @@ class Plan:
 
     @property
     def rows(self) -> int:
-        """How many glimpses are wanted, whatever comes of them."""
+        """How many glimpses are wanted, with those that have failed already."""
         return sum(len(item.wants) for item in self.items) + len(self.failures)
 
     def names(self, writing: Writing) -> Iterator[str]:
@@ -399,16 +398,15 @@ def _refuse_collisions(items: Iterable[Item], settings: Settings) -> None:
     taken: dict[str, Item | None] = dict.fromkeys((METADATA, ERRORS, RUN, OWN))
     folders: dict[str, Item] = {}
     for item in items:
-        for want in item.wants:
-            for name in want.names(settings.writing):
-                key = folded(name)
-                if key in taken:
-                    _refuse_pair(name, taken[key], item)
-                taken[key] = item
-                folder = posixpath.dirname(key)
-                while folder and folder not in folders:
-                    folders[folder] = item
-                    folder = posixpath.dirname(folder)
+        for name in item.names(settings.writing):
+            key = folded(name)
+            if key in taken:
+                _refuse_pair(name, taken[key], item)
+            taken[key] = item
+            folder = posixpath.dirname(key)
+            while folder and folder not in folders:
+                folders[folder] = item
+                folder = posixpath.dirname(folder)
     for folder, item in folders.items():
         if folder in taken:
             _refuse_pair(folder, taken[folder], item)
