@@ -207,8 +207,10 @@ def finish(begun: Begun, glimpses: Iterable[Floats | GlimpseError], ways: Ways) 
     ours = listed(begun.errand)
     for want, sight, glimpse in zip(begun.wants, begun.loaded.sights, glimpses, strict=True):
         try:
-            if isinstance(sight, GlimpseError) or isinstance(glimpse, GlimpseError):
-                raise sight if isinstance(sight, GlimpseError) else glimpse  # type: ignore[misc]
+            if isinstance(sight, GlimpseError):
+                raise sight
+            if isinstance(glimpse, GlimpseError):
+                raise glimpse
             outputs = _outputs(want, begun.loaded, (sight, glimpse), ways)
             if not ways.replace:
                 _refuse_foreign(outputs, ours, ways)
