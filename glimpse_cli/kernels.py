@@ -28,6 +28,8 @@ TIE = 1e-9  # px by which a place may miss the middle of two pixels and still be
 REACH_FLOAT32 = 5.5
 REACH_FLOAT64 = 8.0
 
+SHARPEST = 0.35  # of max(1, |d|): the s of the sharpest bells that do not alias (measured)
+
 
 @dataclass(frozen=True, slots=True)
 class Gaussian:
@@ -162,8 +164,8 @@ Kernel = Gaussian | Hat | Nearest
 
 
 def default_width(step: float) -> float:
-    """The Gaussian's s where none is given: ``0.35 * max(1, |d|)``, the sharpest that does not alias (measured)."""
-    return 0.35 * max(1.0, abs(step))
+    """The Gaussian's s where none is given: ``0.35 * max(1, |d|)``, the sharpest that does not alias."""
+    return SHARPEST * max(1.0, abs(step))
 
 
 def require_padding(padding: str) -> None:

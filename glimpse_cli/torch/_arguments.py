@@ -4,18 +4,18 @@ from collections.abc import Sequence
 from math import inf
 from numbers import Integral
 from sys import float_info
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from glimpse_cli.errors import ParameterError
-from glimpse_cli.kernels import PADDINGS
+from glimpse_cli.glimpse import Method
 
 Parameter = float | Sequence[float] | Tensor
 
-METHODS = ("gaussian", "stn", "hard")
+METHODS = get_args(Method)
 PEAKS = {torch.uint8: 255.0, torch.uint16: 65535.0}  # the value that becomes 1
 WHOLE: tuple[type, ...] = (Integral, torch.SymInt)  # NumPy's too, and the symbols of a traced shape
 NUMBERS: tuple[type, ...] = (int, float, np.integer, np.floating, torch.SymFloat, torch.SymInt)
@@ -75,12 +75,6 @@ def require_method(method: str) -> None:
     """Refuse an unknown method."""
     if method not in METHODS:
         raise ParameterError(f"method must be one of {', '.join(METHODS)}, got {method!r}")
-
-
-def require_padding(padding: str) -> None:
-    """Refuse an unknown padding."""
-    if padding not in PADDINGS:
-        raise ParameterError(f"padding must be one of {', '.join(PADDINGS)}, got {padding!r}")
 
 
 def working_dtype(dtype: torch.dtype) -> torch.dtype:

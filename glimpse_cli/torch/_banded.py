@@ -19,10 +19,11 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the name torch's users know it by
 from torch import Tensor
 
+from glimpse_cli.kernels import REACH_FLOAT32, REACH_FLOAT64
 from glimpse_cli.torch._arguments import PEAKS, shares
 from glimpse_cli.torch._axes import Axis, weights, weights_backward
 
-REACH = {torch.float32: 5.5, torch.float64: 8.0}  # how many s away a pixel still matters: for 1e-6, for 1e-14
+REACH = {torch.float32: REACH_FLOAT32, torch.float64: REACH_FLOAT64}  # how many s away a pixel still matters
 BLOCK = 32  # samples: shorter blocks multiply fewer zeros, longer ones are fewer calls and multiply faster
 SLOWER = 2  # a multiply-add of a sum takes the time of so many of a product
 SETUP = 4_000_000  # multiply-adds of a product in the time that sums take to begin

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from glimpse_cli.errors import ParameterError
-from glimpse_cli.kernels import POST_EPS
+from glimpse_cli.kernels import POST_EPS, SHARPEST, require_padding
 from glimpse_cli.torch._arguments import (
     Parameter,
     aligned,
@@ -25,7 +25,6 @@ from glimpse_cli.torch._arguments import (
     require_eps,
     require_images,
     require_method,
-    require_padding,
     require_size,
     require_tensor,
     require_width,
@@ -232,9 +231,9 @@ def glimpse_mask(  # noqa: PLR0917 - as `box_glimpse`
 
 
 def default_width(d: Tensor) -> Tensor:
-    """The Gaussian's s where none is given, ``0.35 max(1, |d|)``: the sharpest that does not alias (measured)."""
+    """The Gaussian's s where none is given, ``0.35 max(1, |d|)``: the sharpest that does not alias."""
     require_tensor("d", d)
-    return 0.35 * d.double().abs().clamp(min=1)
+    return SHARPEST * d.double().abs().clamp(min=1)
 
 
 def _kernel(method: str, padding: str, s: Parameter | None) -> Kernel:

@@ -2,7 +2,8 @@
 
 from torch import Tensor, nn
 
-from glimpse_cli.torch._arguments import Parameter, require_eps, require_padding, require_size
+from glimpse_cli.kernels import require_padding
+from glimpse_cli.torch._arguments import Parameter, require_eps, require_size
 from glimpse_cli.torch._functional import gaussian_glimpse, stn_glimpse
 from glimpse_cli.torch._spellings import Pair
 
