@@ -218,7 +218,7 @@ def parse_width(text: str, name: str = "-s") -> Pair:
     return width
 
 
-def parse_size(text: str, name: str = "--size") -> tuple[int, int]:
+def parse_size(text: str) -> tuple[int, int]:
     """``WxH`` or ``N``, as people say it -> (height, width).
 
     Raises:
@@ -228,14 +228,14 @@ def parse_size(text: str, name: str = "--size") -> tuple[int, int]:
 
     match = _SIZE.fullmatch(text.strip())
     if not match:
-        raise ParameterError(f"{name}: {text!a} is not a size", hint=f"{name} 64x48 (width x height) or {name} 64")
+        raise ParameterError(f"--size: {text!a} is not a size", hint="--size 64x48 (width x height) or --size 64")
     width = int(match[1])
     size = (int(match[2] or width), width)
     require_size(size)
     return size
 
 
-def parse_box(text: str, form: BoxFormat = "xyxy", name: str = "--box") -> tuple[float, float, float, float]:
+def parse_box(text: str, form: BoxFormat = "xyxy") -> tuple[float, float, float, float]:
     """Four numbers in one of three formats -> x0, y0, x1, y1.
 
     Raises:
@@ -244,12 +244,12 @@ def parse_box(text: str, form: BoxFormat = "xyxy", name: str = "--box") -> tuple
     parts = text.split(",")
     if len(parts) != 4:
         raise ParameterError(
-            f"{name} takes four numbers, got {len(parts)}: {text!a}", hint=f"{name} {','.join(_BOX_NAMES[form])}"
+            f"--box takes four numbers, got {len(parts)}: {text!a}", hint=f"--box {','.join(_BOX_NAMES[form])}"
         )
-    a, b, c, d = (parse_number(part, name) for part in parts)
+    a, b, c, d = (parse_number(part, "--box") for part in parts)
     for side, value in (("width", c), ("height", d)) if form != "xyxy" else ():
         if value <= 0:
-            raise ParameterError(f"{name}: a box's {side} must be above 0, got {value:g} from {text}")
+            raise ParameterError(f"--box: a box's {side} must be above 0, got {value:g} from {text}")
     return box_numbers(a, b, c, d, form)
 
 

@@ -89,7 +89,7 @@ def _look(label: str, base: Look, s: Pair | None, name: str) -> Look:
     return replace(base, method="gaussian", s=parse_width(value.replace("/", ","), f"{name} gaussian:s"))
 
 
-def parse_limit(text: str, name: str = "--fail-above") -> Limit:
+def parse_limit(text: str) -> Limit:
     """``mae=0.01``, ``psnr=40``.
 
     Raises:
@@ -97,5 +97,7 @@ def parse_limit(text: str, name: str = "--fail-above") -> Limit:
     """
     metric, equals, value = text.partition("=")
     if not equals or metric not in METRICS:
-        raise UsageError(f"{name} takes METRIC=VALUE with {', '.join(METRICS)}, got {text!a}", hint=f"{name} mae=0.01")
-    return Limit(metric, parse_number(value, f"{name} {metric}"))
+        raise UsageError(
+            f"--fail-above takes METRIC=VALUE with {', '.join(METRICS)}, got {text!a}", hint="--fail-above mae=0.01"
+        )
+    return Limit(metric, parse_number(value, f"--fail-above {metric}"))
