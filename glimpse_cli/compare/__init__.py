@@ -5,20 +5,18 @@ glimpses, ``rows`` puts a picture through all of it, ``words`` says what came ou
 """
 
 from glimpse_cli.compare.columns import basis
-from glimpse_cli.compare.contenders import METRICS, Contender, Limit, parse_limit, parse_methods
+from glimpse_cli.compare.contenders import Contender, Limit, parse_limit, parse_methods
 from glimpse_cli.compare.figure import figure
 from glimpse_cli.compare.page import Section, page, section
-from glimpse_cli.compare.rows import Comparison, Plan, Row, compare, document, failures, means, threads
-from glimpse_cli.compare.words import EXPLAINED, notes, notes_of_means
+from glimpse_cli.compare.rows import Comparison, Plan, compare, document, failures, means, threads
+from glimpse_cli.compare.words import EXPLAINED, notes
 
 __all__ = [
     "EXPLAINED",
-    "METRICS",
     "Comparison",
     "Contender",
     "Limit",
     "Plan",
-    "Row",
     "Section",
     "basis",
     "compare",
@@ -27,7 +25,6 @@ __all__ = [
     "figure",
     "means",
     "notes",
-    "notes_of_means",
     "page",
     "parse_limit",
     "parse_methods",

@@ -8,7 +8,7 @@ they are loaded when first asked for, so that who crops does not pay for it.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from glimpse_cli.draw.masks import LONGEST, PREVIEW, mask_figure, outlined
+from glimpse_cli.draw.masks import PREVIEW, mask_figure, outlined
 
 if TYPE_CHECKING:
     from glimpse_cli.draw.panels import PanelRow, Window, panel, zoomed
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from glimpse_cli.draw.sheets import contact_sheet
 
 __all__ = [
-    "LONGEST",
     "PREVIEW",
     "PanelRow",
     "Window",

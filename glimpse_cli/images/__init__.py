@@ -7,7 +7,6 @@ make numbers of a window, and ``picture`` turns it upright. Out: ``saving``.
 from glimpse_cli.images.picture import MAX_PIXELS, Picture, decode
 from glimpse_cli.images.saving import (
     DEPTHS,
-    FORMATS,
     LONGEST,
     encode,
     encode_picture,
@@ -18,7 +17,6 @@ from glimpse_cli.images.saving import (
 
 __all__ = [
     "DEPTHS",
-    "FORMATS",
     "LONGEST",
     "MAX_PIXELS",
     "Picture",

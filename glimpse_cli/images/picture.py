@@ -40,7 +40,6 @@ class Picture:
         format: as Pillow names it: JPEG, MPO, PNG, ...
         orientation: EXIF's, 1 to 8, as the file had it. It is applied to everything below.
         frames: how many the file holds.
-        frame: which of them this is, from 0.
         warnings: what a person should know about these pixels, a line each.
     """
 
@@ -50,7 +49,6 @@ class Picture:
     format: str
     orientation: int
     frames: int
-    frame: int
     warnings: tuple[str, ...]
     _stored: Stored = field(repr=False, compare=False)
     _turn: tuple[bool, bool, bool] = field(repr=False, compare=False)
@@ -147,7 +145,6 @@ def _picture(loaded: Loaded, stored: Stored, frame: int) -> Picture:
         format=str(loaded.image.format),
         orientation=loaded.orientation,
         frames=loaded.frames,
-        frame=frame,
         warnings=tuple(notes),
         _stored=stored,
         _turn=turn,

@@ -15,7 +15,7 @@ from PIL import Image
 
 from glimpse_cli.errors import ParameterError
 
-FORMATS = ("png", "jpg", "webp", "tiff", "npy")
+# The formats, and the bits a sample that each can hold
 DEPTHS = {"png": (8, 16), "jpg": (8,), "webp": (8,), "tiff": (8, 16, 32), "npy": (8, 16, 32)}
 
 LONGEST = {"jpg": 65535, "webp": 16383}  # pixels a side; the others hold what memory holds
@@ -88,7 +88,7 @@ def require_sides(kind: str, size: tuple[int, int]) -> None:
 
 def _require(kind: str, depth: int, quality: int | None) -> None:
     if kind not in DEPTHS:
-        raise ParameterError(f"there is no format {kind!r}", hint=f"one of {', '.join(FORMATS)}")
+        raise ParameterError(f"there is no format {kind!r}", hint=f"one of {', '.join(DEPTHS)}")
     if depth not in DEPTHS[kind]:
         depths = " or ".join(map(str, DEPTHS[kind]))
         raise ParameterError(f"{kind} holds {depths} bits a sample, got {depth}")
