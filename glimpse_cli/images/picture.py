@@ -106,7 +106,14 @@ class Picture:
         return flipped.swapaxes(0, 1) if transpose else flipped
 
 
-def decode(data: bytes, *, name: str = "", frame: int = 0, icc: bool = True, max_pixels: int = MAX_PIXELS) -> Picture:
+def decode(
+    data: bytes,
+    *,
+    name: str = "the picture",
+    frame: int = 0,
+    icc: bool = True,
+    max_pixels: int = MAX_PIXELS,
+) -> Picture:
     """Decode one picture from its file's bytes, or refuse it.
 
     Threads decode one at a time, since Pillow's limits are global; processes do not share them.
@@ -123,7 +130,7 @@ def decode(data: bytes, *, name: str = "", frame: int = 0, icc: bool = True, max
         InputError: the frame does not exist.
         RuntimeError: another library has told Pillow to accept truncated files.
     """
-    name = shown(name) or "the picture"
+    name = shown(name)
     if not data:
         raise PictureError(f"{name} is empty", Reason.EMPTY)
     with mapped(name, max_pixels):
