@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import cache
 from io import BytesIO
-from itertools import islice
+from itertools import groupby, islice
 from pathlib import Path
 from typing import Any
 
@@ -133,16 +133,19 @@ def unseal(settings: Settings, sealed: Mapping[str, str], lines: Iterable[bytes 
 
 def first(settings: Settings, done: Done, rows: int, count: int) -> Iterator[tuple[str, NDArray[np.uint8]]]:
     """The first ``count`` glimpses as (name, uint8 picture), wherever they are; arguments as for `seal`."""
-    for index, (position, row) in enumerate(islice(done, count)):
-        name = row["file_name"]
-        if settings.form == "stack":
-            yield name, _eight_bits(np.load(Path(settings.folder, STACK), mmap_mode="r")[index])
-        elif settings.form == "files":
-            yield name, _pixels(read_bytes(Path(settings.folder, name)), name)
-        else:
-            shard = Path(settings.folder, shard_name(_shard(position, settings.shards, rows)))
-            with tarfile.open(shard) as tar:
-                yield name, _pixels(_member(tar, f"{_key(position)}.{settings.writing.format}"), name)
+    folder, wanted = Path(settings.folder), [(position, row["file_name"]) for position, row in islice(done, count)]
+    if settings.form == "files":
+        for _, name in wanted:
+            yield name, _pixels(read_bytes(folder / name), name)
+    elif settings.form == "stack" and wanted:
+        stack = np.load(folder / STACK, mmap_mode="r")
+        for index, (_, name) in enumerate(wanted):
+            yield name, _eight_bits(stack[index])
+    elif settings.form == "shards":
+        for number, some in groupby(wanted, lambda each: _shard(each[0], settings.shards, rows)):
+            with tarfile.open(folder / shard_name(number)) as tar:  # once: a member is found by reading all heads
+                for position, name in some:
+                    yield name, _pixels(_member(tar, f"{_key(position)}.{settings.writing.format}"), name)
 
 
 def _pixels(data: bytes, name: str) -> NDArray[np.uint8]:
