@@ -7,7 +7,7 @@ from glimpse_cli import draw
 from glimpse_cli.banks import Floats
 from glimpse_cli.compare.lenses import values
 from glimpse_cli.compare.rows import Comparison, Row
-from glimpse_cli.items import outline
+from glimpse_cli.items import Loaded, outline
 
 Pixels = NDArray[np.uint8]
 
@@ -26,8 +26,7 @@ def figure(comparison: Comparison, title: str) -> Pixels:
         raise ValueError("a figure needs a preview: load(..., preview=True)")
     seen = draw.zoomed(loaded.size, box, spec.size, len(rows))
     window = draw.Window(shown(values(rows[0].sight.read(*seen), alpha=loaded.alpha), alpha=loaded.alpha), *seen)
-    devices = len({row.device for row in rows})
-    panels = [_panel_row(row, comparison, named=devices > 1) for row in rows]
+    panels = [_panel_row(row, label, loaded) for row, label in zip(rows, comparison.labels, strict=True)]
     mirrored = spec.y.comb.step < 0, spec.x.comb.step < 0
     return draw.panel(loaded.preview, loaded.size, box, window, panels, title=title, mirrored=mirrored)
 
@@ -46,12 +45,12 @@ def _opaque(seen: Floats, *, alpha: bool) -> Floats:
     return seen[..., :-1] + (1 - seen[..., -1:]) / 2 if alpha else seen
 
 
-def _panel_row(row: Row, comparison: Comparison, *, named: bool) -> draw.PanelRow:
-    (H, W), (h, w), (by, bx) = comparison.loaded.size, row.sight.spec.size, row.sight.banks()
+def _panel_row(row: Row, label: str, loaded: Loaded) -> draw.PanelRow:
+    (H, W), (h, w), (by, bx) = loaded.size, row.sight.spec.size, row.sight.banks()
     return draw.PanelRow(
-        label=f"{row.label} on {row.device}" if named else row.label,
+        label=label,
         note=f"{w} x {h}" if row.ms is None else f"{w} x {h} · {row.ms:.3g} ms",
-        glimpse=_opaque(row.glimpse, alpha=comparison.loaded.alpha),
+        glimpse=_opaque(row.glimpse, alpha=loaded.alpha),
         ay=by.column_sums(H),
         ax=bx.column_sums(W),
     )

@@ -39,19 +39,11 @@ class Section:
 
 def section(comparison: Comparison, document: dict[str, Any]) -> Section:
     """What the page shows of one comparison; holds on to none of its pixels but those."""
-    several, alpha = len({row.device for row in comparison.rows}) > 1, comparison.loaded.alpha
     panel = figure(comparison, shown_name(PurePath(comparison.name).name))
     kind = "webp" if max(panel.shape) <= LONGEST["webp"] else "png"
+    glimpses = [encode_picture(shown(row.glimpse, alpha=comparison.loaded.alpha)) for row in comparison.rows]
     return Section(
-        document,
-        _data(encode_picture(panel, kind), kind),
-        tuple(
-            (
-                f"{row.label} on {row.device}" if several else row.label,
-                encode_picture(shown(row.glimpse, alpha=alpha)),
-            )
-            for row in comparison.rows
-        ),
+        document, _data(encode_picture(panel, kind), kind), tuple(zip(comparison.labels, glimpses, strict=True))
     )
 
 

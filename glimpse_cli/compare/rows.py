@@ -98,6 +98,12 @@ class Comparison:
     reference: str | None
     rows: tuple[Row, ...]
 
+    @property
+    def labels(self) -> list[str]:
+        """What each row is called in pictures: its method, with its device where there are several."""
+        several = len({row.device for row in self.rows}) > 1
+        return [f"{row.label} on {row.device}" if several else row.label for row in self.rows]
+
 
 @dataclass(frozen=True, slots=True)
 class _Reference:
