@@ -57,9 +57,14 @@ class Bank:
         """The stretch of the axis that is read; nothing outside it matters."""
         return range(int(self.first.min()), int(self.first.max()) + self.weights.shape[1])
 
+    @property
+    def columns(self) -> NDArray[np.intp]:
+        """(n, K) the pixel that each weight is of."""
+        return self.first[:, None] + np.arange(self.weights.shape[1])
+
     def column_sums(self, N: int) -> NDArray[np.float64]:
         """(N,) how much of each pixel goes into the glimpse: one side of the mask."""
-        sums = np.bincount(self._columns().ravel(), self.weights.ravel(), minlength=N)
+        sums = np.bincount(self.columns.ravel(), self.weights.ravel(), minlength=N)
         return sums.astype(np.float64, copy=False)
 
     def part(self, rows: slice) -> "Bank":
@@ -98,6 +103,3 @@ class Bank:
         for top, start, stop in zip(tops.tolist(), starts.tolist(), stops.tolist(), strict=True):
             rows = slice(top, min(top + size, n))
             yield rows, slice(start, stop), matrix[rows, : stop - start]
-
-    def _columns(self) -> NDArray[np.intp]:
-        return self.first[:, None] + np.arange(self.weights.shape[1])

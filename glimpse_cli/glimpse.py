@@ -239,8 +239,7 @@ def _gathered(cube: NDArray[Any], by: Bank, bx: Bank, peak: int) -> Floats:
 
 def _taps(bank: Bank) -> tuple[NDArray[np.intp], Floats]:
     """A narrow bank by tap: (K, n) places in its own window, (K, n) weights."""
-    K = bank.weights.shape[1]
-    return bank.first - bank.pixels.start + np.arange(K)[:, None], bank.weights.T
+    return (bank.columns - bank.pixels.start).T, bank.weights.T
 
 
 def _banded(cube: NDArray[Any], by: Bank, bx: Bank, peak: int) -> Floats:

@@ -210,8 +210,7 @@ def _means(sums: Curve, shown: int) -> Curve:
         sums = np.add.reduceat(sums, edges) / np.diff(edges, append=N)
     N = len(sums)
     bank = Axis(Comb.from_box(0, N, shown), Gaussian(SOFT * N / shown)).bank(shown, N, np.float32)
-    pixels = bank.first[:, None] + np.arange(bank.weights.shape[1])
-    means: Curve = np.einsum("ij,ij->i", bank.weights, sums[pixels])
+    means: Curve = np.einsum("ij,ij->i", bank.weights, sums[bank.columns])
     return means
 
 
