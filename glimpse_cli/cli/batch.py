@@ -199,9 +199,7 @@ def _from_table(sources: list[str], place: PlaceOptions, how: LookOptions, out: 
 
 
 def _defaults(place: PlaceOptions, how: LookOptions) -> Defaults:
-    margin = 0.0 if place.margin is None else parse_number(place.margin, "--margin")
-    if margin < 0:
-        raise UsageError(f"--margin must be 0 or above, got {place.margin}")
+    margin = place.share()
     size, method, padding = parse_size(how.size), cast("Method | None", how.method), cast("Padding | None", how.padding)
     s = None if how.s is None else parse_width(how.s)
     # Whatever the rows say, names that do not exist are told now, and so is an s that no row could use.

@@ -132,10 +132,15 @@ class PlaceOptions:
 
     def _box_place(self, text: str) -> BoxPlace:
         form = one_of("xyxy" if self.box_format is None else self.box_format, get_args(BoxFormat), "--box-format")
+        margin = self.share()
+        return BoxPlace(parse_box(text, cast("BoxFormat", form)), self.normalized, margin, self.keep_aspect)
+
+    def share(self) -> float:
+        """By which share of its sides a box grows: --margin."""
         margin = 0.0 if self.margin is None else parse_number(self.margin, "--margin")
         if margin < 0:
             raise UsageError(f"--margin must be 0 or above, got {self.margin}")
-        return BoxPlace(parse_box(text, cast("BoxFormat", form)), self.normalized, margin, self.keep_aspect)
+        return margin
 
 
 @dataclass(frozen=True)
