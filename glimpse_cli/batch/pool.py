@@ -23,6 +23,7 @@ from pebble import ProcessExpired, ProcessPool
 
 from glimpse_cli.batch import process
 from glimpse_cli.errors import GlimpseError
+from glimpse_cli.images.loading import PLUGINS
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -34,10 +35,7 @@ _PATIENCE = 3.0  # seconds that the end of a pool may take
 _TRIES = 5  # pools that may break in a row before the run is given up
 
 # What a worker needs is loaded once, in a server process that holds nothing else and that the workers are forked from.
-_PRELOAD = [
-    "glimpse_cli.batch.worker",
-    *(f"PIL.{name}ImagePlugin" for name in ("Jpeg", "Png", "WebP", "Tiff", "Bmp", "Gif", "Ppm")),
-]
+_PRELOAD = ["glimpse_cli.batch.worker", *(f"PIL.{name}" for name in PLUGINS.values())]
 _SIGNALS = {known.value: known.name for known in signal.Signals}
 _ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1", "PILLOW_BLOCKS_MAX": "8"}  # see __main__
 

@@ -24,7 +24,7 @@ from glimpse_cli.files import shown
 from glimpse_cli.images import strict
 
 # The plugin that reads each allowed format; no other is ever imported. (EPS would run Ghostscript.)
-_PLUGINS = {
+PLUGINS = {
     "AVIF": "AvifImagePlugin",
     "BMP": "BmpImagePlugin",
     "GIF": "GifImagePlugin",
@@ -151,7 +151,7 @@ def load(data: bytes, name: str, frame: int, max_pixels: int) -> Loaded:
 
 def _at_frame(data: bytes, decoder: str, name: str, frame: int, max_pixels: int) -> tuple[ImageFile.ImageFile, int]:
     """Open without ``Image.open``, which imports and tries other decoders, and go to the frame."""
-    importlib.import_module(f"PIL.{_PLUGINS[decoder]}")
+    importlib.import_module(f"PIL.{PLUGINS[decoder]}")
     factory, _ = Image.OPEN[decoder]
     image = factory(BytesIO(data), "")
     _check_size(image.size, name, max_pixels)
