@@ -176,7 +176,7 @@ def shown(name: str | bytes | Path) -> str:
 
 
 def folded(name: str) -> str:
-    """A name as a disk compares it that takes A for a, or two spellings of é, for one."""
+    """A name as it is compared by a disk to which A and a, or two spellings of é, are the same."""
     if name.isascii():
         return name.lower()
     return normalize("NFC", normalize("NFD", name).casefold())

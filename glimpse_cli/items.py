@@ -158,7 +158,7 @@ def load(data: bytes, name: str, looks: Sequence[Look], reading: Reading, *, pre
 
 
 def out_of_memory(name: str) -> PictureError:
-    """What a picture is told that the memory does not suffice for."""
+    """The error of a picture for which the memory does not suffice."""
     return PictureError(f"{shown(name)} is too large", Reason.TOO_LARGE, why="out of memory")
 
 

@@ -21,7 +21,9 @@ Taps = tuple[NDArray[np.intp], NDArray[np.float64]]
 
 POST_EPS = 1e-8  # the eps of the post's code: rows that reach no pixel turn black
 
-TIE = 1e-9  # px by which a place may miss the middle of two pixels and still be there: what other spellings of it lose
+# px: so far a place may lie before the middle of two pixels and still count as on it. Converting between spellings
+# loses less.
+TIE = 1e-9
 
 # Pixels beyond hypot(D, k s) of a centre, D its distance to the nearest pixel, weigh exp(-k^2 / 2) of the heaviest
 # one or less: 3e-7 for k = 5.5, 1e-14 for k = 8.

@@ -92,7 +92,7 @@ def is_intact(settings: Settings, sealed: Mapping[str, str]) -> bool:
 
 
 def remove_stale(settings: Settings, lines: Iterable[bytes | None]) -> None:
-    """Take away parts of which no line tells as they are: a run that was killed left them, or what they are of went.
+    """Take away parts that no line lists with their hash: a killed run left them, or their picture is gone.
 
     Args:
         settings: of the run.
@@ -115,7 +115,7 @@ def _listed(lines: Iterable[bytes | None]) -> dict[str, str]:
 
 
 def unseal(settings: Settings, sealed: Mapping[str, str], lines: Iterable[bytes | None]) -> None:
-    """Take apart what is intact, leaving the parts that are newer as they are; what no line tells of is left out.
+    """Take apart the files that are intact; a part that is there already is newer, and what no line lists is left out.
 
     Args:
         settings: of the run.

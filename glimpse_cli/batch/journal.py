@@ -196,7 +196,7 @@ class Journal:
         return end + len(dropped)
 
     def release(self, below: Path) -> None:
-        """What one picture had and another wants now is no longer the first one's, whose line then is without it.
+        """Take away what one picture had under a name that another wants now, and drop it from the first one's line.
 
         Args:
             below: the folder that the names of files are relative to.

@@ -95,7 +95,7 @@ def look_of(want: Want) -> str:
 
 
 def stamp_of(path: str) -> list[int] | None:
-    """What tells that a file is the same without reading it; nothing where it changed a moment ago.
+    """What tells that a file is the same without reading it; None where it changed a moment ago.
 
     The time of the last change of the inode is in it, which nobody can set.
     """

@@ -54,7 +54,7 @@ def take_away(folder: str | Path, files: Mapping[str, str]) -> None:
 
 
 def exists(path: Path, instead: str = "-o") -> OutputError:
-    """A file that is not a run's own is where one of it is to be; ``instead`` is the option that says another place."""
+    """What no run wrote lies where this one would write; ``instead`` is the option that names another place."""
     return OutputError(f"{shown(path)} exists", hint=f"--force to replace it, or another {instead}")
 
 

@@ -61,7 +61,7 @@ def remove(folder: str, journal: Journal, items: Sequence[Item]) -> None:
 
 
 def forget(folder: str, items: Sequence[Item]) -> None:
-    """Every file of these that was noted is in the journal."""
+    """Drop the notes on these pictures, once the journal lists every file that they name."""
     wanted = {item.image for item in items}
     left = [{"image": image, "files": files} for image, files in _noted(folder) if image not in wanted]
     with suppress(OSError, OutputError):

@@ -27,7 +27,7 @@ def told(error: GlimpseError | MemoryError, image: str) -> GlimpseError:
 
 
 def require_folder(path: Path, images: int) -> None:
-    """Refuse, as the folder of several outputs, a file that exists, and a name that is a picture's."""
+    """Refuse a folder for several outputs that is an existing file, or that has the name of a picture."""
     if path.exists() and not path.is_dir():
         raise UsageError(f"-o {files.shown(path)} is a file, and a folder is needed", hint="-o FOLDER/")
     if not path.is_dir() and path.suffix[1:].lower() in files.FORMATS:

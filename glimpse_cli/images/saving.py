@@ -101,8 +101,8 @@ def _require(kind: str, depth: int, quality: int | None) -> None:
 def rounded(glimpse: NDArray[Any], depth: int) -> NDArray[Any]:
     """A glimpse in whole numbers of so many bits: halves up, clipped to [0, 1], a NaN is 0.
 
-    In the glimpse's own dtype: there a share of the peak, rounded when it was divided, becomes what it was again. In
-    more digits half of all halves would stay a little below.
+    The product is made in the glimpse's own dtype: there ``k.5 / peak``, which was rounded, times the peak is k.5
+    again. With more digits it would be a little less for about half of all k, and be rounded down.
     """
     peak = 2**depth - 1
     values = np.multiply(glimpse, peak, dtype=np.result_type(glimpse, np.float32))

@@ -83,7 +83,7 @@ def working_dtype(dtype: torch.dtype) -> torch.dtype:
 
 
 def shares(numbers: Tensor, images: Tensor) -> Tensor:
-    """What pixels gave (or the gradient of what they will give) in shares of their peak, where they are integers."""
+    """Numbers made of pixels, or their gradient, divided by the peak where the pixels are integers."""
     return numbers / PEAKS[images.dtype] if images.dtype in PEAKS else numbers
 
 
