@@ -21,11 +21,12 @@ from numpy.typing import NDArray
 
 from glimpse_cli import images
 from glimpse_cli.batch.journal import files_in
-from glimpse_cli.batch.manifest import Done
+from glimpse_cli.batch.manifest import Done, Placed
 from glimpse_cli.batch.own import METADATA, PARTS, hash_of, hash_of_file, is_within
 from glimpse_cli.batch.plan import Settings
 from glimpse_cli.errors import OutputError
 from glimpse_cli.files import make_folder, read_bytes, shown, whole, write_whole
+from glimpse_cli.tables import Row
 
 STACK = "stack.npy"
 
@@ -38,7 +39,7 @@ def parts_of(settings: Settings) -> Path:
     return folder if settings.form == "files" else folder / PARTS
 
 
-def placed(settings: Settings, rows: int) -> Callable[[int, int, dict[str, Any]], dict[str, Any]]:
+def placed(settings: Settings, rows: int) -> Placed:
     """How a row of ``metadata.jsonl`` says where its glimpse is: file, place in the stack, or shard and key."""
 
     def place(position: int, index: int, row: dict[str, Any]) -> dict[str, Any]:
@@ -56,11 +57,9 @@ def place_of(row: Mapping[str, Any], settings: Settings) -> str:
     """Where the glimpse of such a row is, for a person."""
     if settings.form == "files":
         return str(row["file_name"])
-    return (
-        f"{STACK}[{row['index']}]"
-        if settings.form == "stack"
-        else f"{row['shard']}/{row['key']}.{settings.writing.format}"
-    )
+    if settings.form == "stack":
+        return f"{STACK}[{row['index']}]"
+    return f"{row['shard']}/{row['key']}.{settings.writing.format}"
 
 
 def seal(settings: Settings, done: Callable[[], Done], rows: int) -> dict[str, str]:
@@ -177,7 +176,7 @@ def _seal_stack(settings: Settings, done: Callable[[], Done]) -> None:
 
 
 def _one_size(settings: Settings) -> tuple[int, int]:
-    looks = [settings.look] if settings.look else [row.look for row in settings.rows or () if hasattr(row, "look")]
+    looks = [settings.look] if settings.look else [row.look for row in settings.rows or () if isinstance(row, Row)]
     if looks:
         return looks[0].size  # the plan has seen that they are all of one size
     return settings.defaults.size if settings.defaults else (0, 0)
