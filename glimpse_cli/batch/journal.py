@@ -118,8 +118,14 @@ class Journal:
         except OSError as error:
             raise cannot_write(self._path, error) from error
         try:
-            ours = self._is_of(settings, force=force)
-            self._end = self._read(str(settings["form"]), force=force) if ours else self._begin()
+            if not self._is_of(settings, force=force):
+                self._begin()
+                return
+            others = self._read()
+            if settings["form"] == "files" and not force:
+                self._others = others
+            else:
+                self._drop(others, files=settings["form"] == "files")
         except BaseException as error:
             self.close()
             if isinstance(error, OSError):
@@ -142,7 +148,7 @@ class Journal:
             why = _difference(before, settings)
         raise UsageError(told, why=why, hint="--force starts anew, another -o keeps both")
 
-    def _begin(self) -> int:
+    def _begin(self) -> None:
         self._file.seek(0)
         before = _settings_of(self._file.readline())
         shutil.rmtree(self.folder / PARTS, ignore_errors=True)
@@ -154,15 +160,15 @@ class Journal:
         self._file.seek(0)
         self._file.write(self._header)
         self._sync()
-        return len(self._header)
+        self._end = len(self._header)
 
     @property
     def gone(self) -> int:
         """How many pictures there are glimpses of, and nothing is wanted of any more."""
         return len(self._others)
 
-    def _read(self, form: str, *, force: bool) -> int:
-        """Note where each item's last line is; returns where the last whole line ends."""
+    def _read(self) -> dict[str, dict[str, Any]]:
+        """Note where each item's last line is, and where the last whole line ends; returns what is of no item."""
         places = {item.image: n for n, item in enumerate(self._items)}
         others: dict[str, dict[str, Any]] = {}
         end = len(self._header)
@@ -184,16 +190,16 @@ class Journal:
                 others.pop(record["image"], None)
             end += len(line)
         self._file.truncate(end)
-        if form == "files" and not force:
-            self._others = others
-            return end
-        for record in others.values() if form == "files" else ():  # what is put together anew is without them
+        self._end = end
+        return others
+
+    def _drop(self, others: Mapping[str, Mapping[str, Any]], *, files: bool) -> None:
+        """Take pictures out of the journal, and their glimpses away where these are files of their own."""
+        for record in others.values() if files else ():  # what is put together anew is without them
             take_away(self.folder, record["files"])
-        gone = ({"image": image, "files": {}, "rows": [], "errors": []} for image in others)
-        dropped = b"".join(map(checked_line_of, gone))
-        self._file.write(dropped)
+        for image in others:
+            self._write(checked_line_of({"image": image, "files": {}, "rows": [], "errors": []}))
         self._sync()
-        return end + len(dropped)
 
     def release(self, below: Path) -> None:
         """Take away what one picture had under a name that another wants now, and drop it from the first one's line.
