@@ -30,6 +30,7 @@ from glimpse_cli.cli.options import (
     parse_format,
     writing,
 )
+from glimpse_cli.cli.outputs import FINISHED_WITH_FAILURES
 from glimpse_cli.cli.progress import watching
 from glimpse_cli.errors import UsageError
 from glimpse_cli.places import BoxPlace, Look, parse_number, parse_size, parse_width
@@ -268,7 +269,7 @@ def _show_plan(settings: "Settings", out: BatchOptions) -> None:
             talk.say(f"{files.shown(item.path)} -> {files.shown(place_of(row, settings))}")
     _list_failures(made.failures[:LISTED], len(made.failures), None)
     if made.failures:
-        raise typer.Exit(3 if made.items else 1)
+        raise typer.Exit(FINISHED_WITH_FAILURES if made.items else 1)
 
 
 def _report(

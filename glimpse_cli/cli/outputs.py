@@ -1,4 +1,4 @@
-"""What crop and compare share about the pictures they are given and the files they write."""
+"""What commands share about the pictures they are given, the files they write, and how they end."""
 
 import os
 import sys
