@@ -34,14 +34,15 @@ def imports(path):
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module:
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path} imports relatively: its room would not be seen"
             yield node.module
             if node.module == "glimpse_cli":
                 yield from (f"glimpse_cli.{alias.name}" for alias in node.names if alias.name in ROOMS)
 
 
 def test_every_module_has_a_room():
-    assert {room for room, _ in sources()} - set(ROOMS) == {"__init__", "__main__"}
+    assert {room for room, _ in sources()} == {*ROOMS, "__init__", "__main__"}
 
 
 def test_a_module_imports_only_rooms_above_it():
