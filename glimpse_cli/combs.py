@@ -159,7 +159,7 @@ class Box:
             if not high > low:
                 raise ParameterError(
                     f"a box's {axis}1 must be above its {axis}0, got {axis}0 = {low:g} and {axis}1 = {high:g}",
-                    hint="mirror a glimpse with a negative -d or --scale",
+                    hint="a negative -d or --scale mirrors a glimpse; in a table, a negative d or scale",
                 )
 
 

@@ -119,13 +119,16 @@ def kernel_for(method: Method, padding: Padding, step: float, s: float | None = 
     require_padding(padding)
     if method == "gaussian":
         if padding == "reflection":
-            raise ParameterError("the gaussian has no padding 'reflection'", hint="zeros (the post) or border")
+            raise ParameterError(
+                "the gaussian has no padding 'reflection'",
+                hint="--padding border, or zeros (the post); --method stn or hard has reflection",
+            )
         return Gaussian(default_width(step) if s is None else s, POST_EPS if padding == "zeros" else 0.0)
     if method not in get_args(Method):
         raise ParameterError(f"method must be one of {', '.join(get_args(Method))}, got {method!r}")
     if s is not None:
         raise ParameterError(
-            f"s is the gaussian's width; the method {method} has none", hint="leave s out, or method gaussian"
+            f"s is the gaussian's width; the method {method} has none", hint="leave -s out, or --method gaussian"
         )
     return Hat(padding) if method == "stn" else Nearest(padding)
 

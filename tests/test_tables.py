@@ -167,10 +167,10 @@ def test_a_bad_row_names_line_column_and_value(values, says):
 @pytest.mark.parametrize(
     ("column", "value", "says"),
     [
-        ("method", "lanczos", "method must be one of"),
+        ("method", "lanczos", "column method: 'lanczos' is none of gaussian, stn, hard"),
         ("width", "0", "column width: '0' is not a whole number"),
         ("height", "1.5", "column height: '1.5'"),
-        ("width", "999999999", "too large"),
+        ("width", "999999999", "columns width,height: a glimpse of 999999999x"),
         ("id", "a/b", "column id: 'a/b' cannot be part of a file name"),
         ("id", "..\\x", "column id"),
     ],
@@ -182,8 +182,35 @@ def test_optional_columns_are_checked(column, value, says):
 def test_a_width_needs_the_gaussian_and_is_above_0():
     assert "column s_y: s must be above 0 px, got 0" in bad("image,u_y,u_x,s_y,s_x\na,1,2,0,5")
     assert "column s_x: '' is not a number" in bad("image,u_y,u_x,s_y,s_x\na,1,2,1,")
-    assert "the method stn has none" in bad("image,u_y,u_x,s_y,s_x,method\na,1,2,1,1,stn")
-    assert "padding 'reflection'" in bad(f"{BOXES}\na,1,2,3,4", padding="reflection")
+    assert "columns s_y,s_x: s is the gaussian's" in bad("image,u_y,u_x,s_y,s_x,method\na,1,2,1,1,stn")
+    assert "padding 'reflection'" in bad(f"{BOXES},method\na,1,2,3,4,gaussian", padding="reflection")
+    assert "columns x0,y0,x1,y1: a box's x1" in bad(f"{BOXES}\na,3,2,1,4")
+    assert "columns x0,y0,x1,y1: u = " in bad(f"{BOXES}\na,1e200,2,2e200,4")
+
+
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+def test_a_byte_that_is_not_utf8_is_told_with_its_line_whatever_mark_is_ahead(mark):
+    assert "line 3 has the byte 0xff" in refused(mark + f"{BOXES}\na,1,2,3,4\n".encode() + b"\xff,1")
+
+
+def test_json_lines_are_told_by_their_own_line_alone():
+    said = refused('{"image": "a.jpg", "x0": 1, "y0": 1, "x1": 2, "y1": 2}\n{"image": "b"\n', ".jsonl")
+    assert "line 2: not JSON" in said
+    assert "column 14" in said
+    assert "line 1" not in said
+
+
+@pytest.mark.parametrize(
+    ("table", "defaults", "says"),
+    [
+        (f"{BOXES}\na,1,2,3,4", {"padding": "reflection"}, "the gaussian has no padding 'reflection'"),
+        ("image,scale_y,scale_x,shift_y,shift_x\na,1,1,0,0", {"s": Pair(1, 2)}, "the method stn has none"),
+        ("image,u_y,u_x\na,1,1", {"margin": 0.1}, "--margin goes with boxes"),
+    ],
+)
+def test_what_no_row_could_have_refuses_the_table(table, defaults, says):
+    with pytest.raises(UsageError, match=says):
+        rows(table, **defaults)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from glimpse_cli.errors import PictureError, UsageError
+from glimpse_cli.errors import InputError, PictureError, UsageError
 from glimpse_cli.files import read_bytes, read_stream, shown
 from glimpse_cli.tables.records import FORMS
 from glimpse_cli.tables.rows import BadRow, Defaults, Row, row_of, spelling_of
@@ -38,6 +38,9 @@ def read(path: str, defaults: Defaults, stdin: BinaryIO | None = None) -> list[R
         data = read_stream(stdin, name) if stdin is not None and path == "-" else read_bytes(path)
     except PictureError as error:  # empty, or too large: a table that is broken as a whole
         raise UsageError(error.what) from error
+    except InputError as error:
+        error.hint = None  # it is about pictures
+        raise
     return parse(data, name, suffix, defaults)
 
 

@@ -189,9 +189,9 @@ def _text(data: bytes, name: str) -> str:
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
+        line, byte = error.object.count(b"\n", 0, error.start) + 1, error.object[error.start]  # behind a mark, if any
         raise UsageError(
-            f"{name} is not UTF-8", why=f"line {line} has the byte 0x{data[error.start]:02x}", hint="save it as UTF-8"
+            f"{name} is not UTF-8", why=f"line {line} has the byte 0x{byte:02x}", hint="save it as UTF-8"
         ) from error
 
 
@@ -209,6 +209,9 @@ def _json(text: str, where: str, hint: str | None = None) -> Any:
     """
     try:
         return _decode(text)
+    except json.JSONDecodeError as error:
+        place = f"line {error.lineno}, column {error.colno}" if "\n" in text else f"column {error.colno}"
+        raise UsageError(f"{where}: not JSON", why=f"{error.msg}: {place}", hint=hint) from error
     except ValueError as error:
         raise UsageError(f"{where}: not JSON", why=str(error), hint=hint) from error
     except RecursionError as error:

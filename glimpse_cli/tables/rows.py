@@ -4,8 +4,9 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from math import isfinite
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast, get_args
 
 from glimpse_cli.errors import GlimpseError, ParameterError, UsageError
 from glimpse_cli.files import shown
@@ -117,12 +118,22 @@ def spelling_of(columns: Sequence[str], name: str, defaults: Defaults) -> str:
             raise UsageError(f"{name}: the column {missing} is missing", why=found)
     if whole[0] not in _BOXES and (of_boxes := _said_of_boxes(defaults)):
         raise UsageError(f"{' and '.join(of_boxes)} goes with boxes, and {name} has {','.join(_SPELLINGS[whole[0]])}")
+    if "method" not in present:  # what no row could have is wrong for all of them
+        Look(_SOMEWHERE[whole[0]], defaults.size, defaults.method, defaults.padding, defaults.s)
     return whole[0]
 
 
 def _said_of_boxes(defaults: Defaults) -> list[str]:
-    said = {"normalized": defaults.normalized, "margin": defaults.margin, "keep-aspect": defaults.keep_aspect}
+    said = {"--normalized": defaults.normalized, "--margin": defaults.margin, "--keep-aspect": defaults.keep_aspect}
     return [name for name, given in said.items() if given]
+
+
+_SOMEWHERE: dict[str, Place] = {
+    "box": BoxPlace((0, 0, 1, 1)),
+    "xywh": BoxPlace((0, 0, 1, 1)),
+    "comb": CombPlace(Pair(0, 0), Pair(1, 1)),
+    "grid": GridPlace(Pair(1, 1), Pair(0, 0)),
+}
 
 
 _ASK = "image and " + " or ".join(",".join(names) for names in _SPELLINGS.values())
@@ -149,17 +160,40 @@ def _good_row(record: Record, number: int, spelling: str, defaults: Defaults) ->
 
 
 def _look(values: Mapping[str, Any], spelling: str, defaults: Defaults) -> Look:
-    method = values.get("method") or defaults.method
-    if not isinstance(method, str | None):
-        raise ParameterError(f"column method: {quoted(method)} is no method")
-    place = _place(values, spelling, defaults)
+    method = _method(values) or defaults.method
+    place, size = _place(values, spelling, defaults), _size(values, defaults.size)
     s = _optional_pair(values, _WIDTH)
     for axis, width in zip(_WIDTH, s or (), strict=False):
         if width <= 0:
             raise ParameterError(f"column {axis}: s must be above 0 px, got {width:g}")
-    if s is None and (method or ("stn" if spelling == "grid" else "gaussian")) == "gaussian":
+    meant = method or ("stn" if spelling == "grid" else "gaussian")
+    if s is not None and meant != "gaussian":
+        error = ParameterError(
+            f"s is the gaussian's width; the method {meant} has none",
+            hint="leave them empty, or gaussian in the column method",
+        )
+        raise _of_columns(error, _WIDTH)
+    if s is None and meant == "gaussian":
         s = defaults.s
-    return Look(place, _size(values, defaults.size), method, defaults.padding, s)  # type: ignore[arg-type]  # Look checks its name
+    look = partial(Look, size=size, method=method, padding=defaults.padding, s=s)
+    try:
+        return look(place)
+    except ParameterError as error:
+        look(_SOMEWHERE[spelling])  # what is wrong wherever one looks is no fault of the place
+        raise _of_columns(error, _SPELLINGS[spelling]) from error
+
+
+def _method(values: Mapping[str, Any]) -> "Method | None":
+    from glimpse_cli.glimpse import Method  # noqa: PLC0415 - numpy: `glimpse --help` does not pay for it
+
+    method, known = values.get("method") or None, get_args(Method)
+    if method is not None and method not in known:
+        raise ParameterError(f"column method: {quoted(method)} is none of {', '.join(known)}")
+    return cast("Method | None", method)
+
+
+def _of_columns(error: ParameterError, columns: Sequence[str]) -> ParameterError:
+    return error.at(f"columns {','.join(columns)}")
 
 
 def _place(values: Mapping[str, Any], spelling: str, defaults: Defaults) -> Place:
@@ -196,6 +230,13 @@ def _optional_pair(values: Mapping[str, Any], columns: tuple[str, str]) -> Pair 
 
 def _size(values: Mapping[str, Any], default: tuple[int, int]) -> tuple[int, int]:
     height, width = (_whole(values, column, side) for column, side in zip(("height", "width"), default, strict=True))
+    if (height, width) != default:
+        from glimpse_cli.glimpse import require_size  # noqa: PLC0415 - numpy: `glimpse --help` does not pay for it
+
+        try:
+            require_size((height, width))
+        except ParameterError as error:
+            raise _of_columns(error, ("width", "height")) from error
     return height, width
 
 
