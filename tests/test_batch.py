@@ -208,8 +208,8 @@ def test_what_would_help_a_row_that_failed_is_told_with_its_line(photos, tmp_pat
     text = "image,u_y,u_x,s_y,s_x,method\na.png,1,2,1,1,stn\na.png,1,2,1,1,gaussian\n"
     assert batch.run(of_table(photos, tmp_path / "out", text)).failed == 1
     (error,) = lines(tmp_path / "out" / "errors.jsonl")
-    assert error["error"].startswith("t.csv, line 2: s is the gaussian's width")
-    assert error["try"] == "leave s out, or method gaussian"
+    assert error["error"].startswith("t.csv, line 2: columns s_y,s_x: s is the gaussian's width")
+    assert error["try"] == "leave them empty, or gaussian in the column method"
 
 
 def test_rows_of_one_picture_share_its_item_and_are_named_by_id_or_number(photos, tmp_path):
@@ -223,6 +223,10 @@ def test_rows_of_one_picture_share_its_item_and_are_named_by_id_or_number(photos
     assert names(made) == ["a.1.png"]
     with pytest.raises(UsageError, match=r"a\.png \(t\.csv, line 2 and t\.csv, line 3\) want the name a\.7\.png"):
         planned(of_table(photos, tmp_path / "out", "image,x0,y0,x1,y1,id\n" + "a.png,1,2,9,9,7\n" * 2))
+    masked = "image,x0,y0,x1,y1,id\na.png,1,2,9,9,7\na.png,1,2,9,9,8\na.png,1,2,9,9,7.mask\n"
+    with pytest.raises(UsageError, match=r"line 2 and t\.csv, line 4\) want the name a\.7\.mask\.png") as caught:
+        planned(of_table(photos, tmp_path / "out", masked, writing=Writing("png", mask="png")))
+    assert caught.value.hint == "give one of them another id"
 
 
 # Runs
@@ -521,6 +525,37 @@ def test_a_run_that_began_while_another_was_planned_is_told_of_or_gone_on_with(p
 
     monkeypatch.setattr(runner, "plan", meanwhile)
     assert batch.run(settings(photos, out)).skipped == 4
+
+
+@pytest.mark.parametrize("name", ["lock", "journal.jsonl", "landing.jsonl", "sheets.json"])
+@pytest.mark.parametrize("kind", ["link", "pipe", "folder"])
+def test_what_a_run_keeps_for_itself_are_plain_files(kind, name, photos, tmp_path):
+    own = tmp_path / "out" / ".glimpse"
+    own.mkdir(parents=True)
+    make = {"link": lambda path: path.symlink_to(photos / "a.png"), "pipe": os.mkfifo, "folder": Path.mkdir}[kind]
+    make(own / name)
+    before = (photos / "a.png").read_bytes()
+    with pytest.raises(OutputError, match=f"{name} is "):
+        batch.run(settings(photos, tmp_path / "out", force=True, contact_sheet=str(tmp_path / "sheet.png")))
+    assert (photos / "a.png").read_bytes() == before
+
+
+def test_parts_that_lie_behind_a_link_are_somebody_else_s(photos, tmp_path):
+    (tmp_path / "scratch").mkdir()
+    (tmp_path / "scratch" / "thesis.txt").write_text("precious")
+    (tmp_path / "out" / ".glimpse").mkdir(parents=True)
+    (tmp_path / "out" / ".glimpse" / "parts").symlink_to(tmp_path / "scratch")
+    with pytest.raises(OutputError, match="parts is a link"):
+        batch.run(settings(photos, tmp_path / "out", form="stack"))
+    assert [path.name for path in (tmp_path / "scratch").iterdir()] == ["thesis.txt"]
+
+
+def test_a_folder_behind_one_that_is_not_there_is_checked_like_any_other(photos, tmp_path):
+    (tmp_path / "user").mkdir()
+    (tmp_path / "user" / METADATA).write_text("mine")
+    with pytest.raises(OutputError, match="exists"):
+        batch.run(settings(photos, tmp_path / "new" / ".." / "user", form="stack"))
+    assert (tmp_path / "user" / METADATA).read_text() == "mine"
 
 
 def test_what_a_run_keeps_for_itself_lies_behind_no_link(photos, tmp_path):

@@ -365,7 +365,7 @@ def test_an_output_folder_that_cannot_be_written_is_told_in_words(photos, tmp_pa
     with pytest.raises(OutputError, match="cannot make the folder"):
         batch.run(settings(photos, "/proc/glimpse"))
     (tmp_path / "file").touch()
-    with pytest.raises(OutputError, match="cannot make the folder"):
+    with pytest.raises(OutputError, match="file is no folder"):
         batch.run(settings(photos, tmp_path / "file"))
 
 

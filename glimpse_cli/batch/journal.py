@@ -10,6 +10,7 @@ import json
 import os
 import shutil
 import socket
+import stat
 import time
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -46,10 +47,11 @@ def locked(folder: str) -> Iterator[None]:
         UsageError: another run holds it.
         OutputError: the folder cannot be made or written.
     """
+    if Path(folder).exists() and not Path(folder).is_dir():
+        raise OutputError(f"{shown(folder)} is no folder", hint="another -o")
     own = Path(folder, OWN)
     make_folder(own)
-    if own.is_symlink():
-        raise OutputError(f"{shown(own)} is a link", why="what a run keeps for itself lies in its folder")
+    _refuse_links(own)
     try:
         lock = (own / "lock").open("a+b", buffering=0)
     except OSError as error:
@@ -61,6 +63,23 @@ def locked(folder: str) -> Iterator[None]:
         finally:
             with suppress(OSError):
                 lock.truncate(0)
+
+
+def _refuse_links(own: Path) -> None:
+    """What a run keeps for itself are files and folders of its own: a link would lead to somebody else's."""
+    parts = Path(PARTS).name
+    try:
+        for path in (own, *own.iterdir()):
+            is_folder = path in {own, own / parts}
+            try:
+                mode = path.lstat().st_mode
+            except FileNotFoundError:  # of a run that is at work
+                continue
+            if not (stat.S_ISDIR(mode) if is_folder else stat.S_ISREG(mode)):
+                kind = "a link" if stat.S_ISLNK(mode) else f"no {'folder' if is_folder else 'file'}"
+                raise OutputError(f"{shown(path)} is {kind}", why="what a run keeps for itself lies in its folder")
+    except OSError as error:
+        raise OutputError(f"cannot read {shown(own)}", why=error.strerror) from error
 
 
 def _take(lock: BinaryIO, folder: str) -> None:

@@ -15,13 +15,12 @@ from typing import Any, Literal
 from glimpse_cli.batch import sheet
 from glimpse_cli.batch.own import ERRORS, JOURNAL, METADATA, OWN, RUN
 from glimpse_cli.errors import GlimpseError, InputError, OutputError, UsageError
-from glimpse_cli.files import folded, shown
+from glimpse_cli.files import LONGEST_NAME, folded, shown
 from glimpse_cli.items import Reading, Writing
 from glimpse_cli.places import Look
 from glimpse_cli.tables import BadRow, Defaults, Row
 
 MOST_SHARDS = 100_000
-LONGEST_NAME = 255  # bytes of one part of a path, on every file system in use
 
 # By suffix a folder's files are chosen; what they are, their bytes say. The last are photographs that we cannot read:
 # they are tried, and told as unsupported, not passed over in silence.
@@ -401,7 +400,7 @@ def _refuse_collisions(items: Iterable[Item], settings: Settings) -> None:
         for name in item.names(settings.writing):
             key = folded(name)
             if key in taken:
-                _refuse_pair(name, taken[key], item)
+                _refuse_pair(name, taken[key], item, settings.writing)
             taken[key] = item
             folder = posixpath.dirname(key)
             while folder and folder not in folders:
@@ -409,7 +408,7 @@ def _refuse_collisions(items: Iterable[Item], settings: Settings) -> None:
                 folder = posixpath.dirname(folder)
     for folder, item in folders.items():
         if folder in taken:
-            _refuse_pair(folder, taken[folder], item)
+            _refuse_pair(folder, taken[folder], item, settings.writing)
     if settings.contact_sheet:
         _refuse_sheet(settings.contact_sheet, settings, taken.keys(), folders.keys())
 
@@ -427,15 +426,16 @@ def _refuse_sheet(path: str, settings: Settings, taken: AbstractSet[str], folder
         raise UsageError(f"the contact sheet {shown(path)} has a name that the run needs", hint=_OTHER_SHEET)
 
 
-def _refuse_pair(name: str, first: Item | None, second: Item) -> None:
+def _refuse_pair(name: str, first: Item | None, second: Item, writing: Writing) -> None:
     if first is None:
         raise UsageError(f"{shown(second.image)} wants the name {shown(name)}, which the run needs", hint="rename it")
     if first is second:
-        rows = [want.row.where for want in second.wants if want.row and folded(want.name) == folded(name)]
-        which = f" ({' and '.join(rows[:2])})" if len(rows) > 1 else ""  # else it is the mask of one
+        both = [want for want in second.wants if folded(name) in map(folded, want.names(writing))]
+        rows = " and ".join(want.row.where for want in both[:2] if want.row)
+        same = len({want.row.id for want in both[:2] if want.row}) < 2
         raise UsageError(
-            f"two rows of {shown(second.image)}{which} want the name {shown(name)}",
-            hint="give every row an id of its own",
+            f"two rows of {shown(second.image)} ({rows}) want the name {shown(name)}",
+            hint="give every row an id of its own" if same else "give one of them another id",
         )
     if first.path == second.path:
         raise UsageError(f"{shown(first.path)} is given twice", hint="name it once")

@@ -124,6 +124,8 @@ def run(settings: Settings, watch: Watch | None = None) -> Summary:
         if begun:  # another run is told of at once; a folder is made only for a plan that can end well
             held.enter_context(locked(settings.folder))
         made = plan(settings)
+        if settings.contact_sheet:
+            sheet.refuse_foreign(settings.contact_sheet, settings.folder, force=settings.force)
         if not begun:
             try:
                 if not settings.force:
@@ -133,7 +135,6 @@ def run(settings: Settings, watch: Watch | None = None) -> Summary:
                     raise  # else they are another run's, which began meanwhile
             held.enter_context(locked(settings.folder))
         if settings.contact_sheet:
-            sheet.refuse_foreign(settings.contact_sheet, settings.folder, force=settings.force)
             make_folder(Path(settings.contact_sheet).parent)  # if it cannot be made, better now than in the end
         remove_temporaries(settings.folder)
         names = partial(Item.names, writing=settings.writing)
@@ -142,7 +143,8 @@ def run(settings: Settings, watch: Watch | None = None) -> Summary:
             strays.remove(settings.folder, journal, made.items)
             journal.release(gather.parts_of(settings))
             work = _Run(settings, made, journal, device, watch or _nobody)
-            summary = _summary(made, work.go(), journal.gone, time.monotonic() - began)
+            progress = work.go()
+            summary = _summary(made, progress, work.came_through, journal.gone, time.monotonic() - began)
             write_run(Path(settings.folder), _document(settings, summary))
             work.draw_sheet()  # last: it may lie on another disk, and all else is there if it cannot be written
         except KeyboardInterrupt:  # the workers were stopped in the middle of something
@@ -305,6 +307,12 @@ class _Run:
         return metadata(self._done(), gather.placed(self.settings, self.wanted))
 
     @property
+    def came_through(self) -> int:
+        """Glimpses there are now; of pictures that were not begun, those that an earlier run made."""
+        known = self.progress.done + self.progress.kept
+        return sum(1 for _ in self._done()) if self.progress.left else known
+
+    @property
     def _waits(self) -> bool:
         """It was to stop, and its parts wait for the rest before they are put together."""
         return self.settings.form != "files" and bool(self.progress.left)
@@ -319,16 +327,16 @@ class _Run:
 
 def _refuse_foreign(made: Plan, settings: Settings) -> None:
     """A first run replaces nothing: it is refused before it starts, and not a row at a time."""
-    folder = Path(settings.folder)
+    folder = Path(os.path.realpath(settings.folder))  # NEW/.. is there before NEW is made
     if not folder.is_dir():
         return
     wanted = made.names(settings.writing) if settings.form == "files" else ()
     for name in (*gather.names_of(settings), METADATA, ERRORS, RUN, *wanted):
-        if os.path.lexists(f"{settings.folder}/{name}"):
-            raise exists(folder / name)
+        if os.path.lexists(f"{folder}/{name}"):
+            raise exists(Path(settings.folder, name))
 
 
-def _summary(made: Plan, progress: Progress, gone: int, seconds: float) -> Summary:
+def _summary(made: Plan, progress: Progress, came_through: int, gone: int, seconds: float) -> Summary:
     return Summary(
         rows=progress.rows,
         done=progress.done,
@@ -339,7 +347,7 @@ def _summary(made: Plan, progress: Progress, gone: int, seconds: float) -> Summa
         passed_over=made.passed_over,
         gone=gone,
         seconds=round(seconds, 3),
-        came_through=progress.done + progress.kept,
+        came_through=came_through,
     )
 
 

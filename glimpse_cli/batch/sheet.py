@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from glimpse_cli import draw, images
 from glimpse_cli.batch.own import OWN, exists, hash_of, hash_of_file, is_intact
-from glimpse_cli.files import FORMATS, make_folder, shown, write_whole
+from glimpse_cli.errors import InputError, OutputError
+from glimpse_cli.files import FORMATS, make_folder, read_bytes, shown, write_whole
 
 COUNT = 60  # glimpses on a sheet
 CELL = 160  # pixels of the long side of one
@@ -33,8 +34,8 @@ def place_of(path: str) -> str:
 
 def known(folder: str) -> Sheets:
     """The sheets that runs of this folder made."""
-    with suppress(OSError, ValueError):
-        found = json.loads(Path(folder, _KNOWN).read_bytes())
+    with suppress(InputError, ValueError):
+        found = json.loads(read_bytes(Path(folder, _KNOWN)))
         if isinstance(found, dict):
             return {place: hashes for place, hashes in found.items() if isinstance(hashes, list)}
     return {}
@@ -51,6 +52,8 @@ def refuse_foreign(path: str, folder: str, *, force: bool) -> None:
     Raises:
         OutputError: there is something else.
     """
+    if Path(path).is_dir():
+        raise OutputError(f"cannot write {shown(path)}", why="it is a folder", hint="another --contact-sheet")
     replaceable = force and Path(path).is_file()
     if os.path.lexists(path) and not replaceable and not is_known(place_of(path), known(folder)):
         raise exists(Path(path), instead="--contact-sheet")
