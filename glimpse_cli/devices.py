@@ -30,34 +30,52 @@ class Device:
     contract: Callable[[NDArray[Any], Bank, Bank], Floats]
 
 
-def resolve(name: str) -> Device:
+def resolve(name: str, option: str = "--device") -> Device:
     """The device of a name.
 
     Args:
         name: ``cpu``, ``cuda``, ``cuda:N``, or ``auto``: a GPU where there is one, else the CPU.
+        option: what says so, for errors.
 
     Raises:
         ParameterError: no such name.
         DeviceError: a GPU was asked for, and torch or the GPU is missing.
     """
     if not re.fullmatch(r"cpu|auto|cuda(:(0|[1-9]\d{0,2}))?", name, re.ASCII):
-        raise ParameterError(f"device must be cpu, cuda, cuda:N or auto, got {name!a}")
-    if name == "cpu" or (name == "auto" and find_spec("torch") is None):
+        raise ParameterError(f"{option} must be cpu, cuda, cuda:N or auto, got {name!a}")
+    if name == "cpu":
         return Device("cpu", contract)
-    if find_spec("torch") is None:
-        raise DeviceError(
-            f"--device {name} needs torch, which is not installed", hint="pip install 'glimpse-cli[torch]'"
-        )
-    import torch  # noqa: PLC0415 - two seconds that only this path pays
+    try:
+        return on_torch(_gpu(name, option))
+    except DeviceError:
+        if name != "auto":
+            raise
+        return Device("cpu", contract)
 
+
+def _gpu(name: str, option: str) -> str:
+    """``cuda`` or ``cuda:N``, if it is there."""
+    if find_spec("torch") is None:
+        what = f"{option} {name} needs torch, which is not installed"
+        raise DeviceError(what, hint="pip install 'glimpse-cli[torch]'")
+    try:
+        import torch  # noqa: PLC0415 - two seconds that only this path pays
+    except (ImportError, OSError) as error:  # OSError: a library of its own that cannot be loaded
+        why = str(error).partition("\n")[0]
+        raise DeviceError(f"{option} {name} needs torch, which cannot be loaded", why=why, hint=_GET_TORCH) from error
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if name == "auto":
-        return on_torch("cuda") if count else Device("cpu", contract)
-    index = int(name.partition(":")[2] or 0)
-    if index >= count:
-        there = f"torch {torch.__version__} sees {count} GPUs" if count else f"torch {torch.__version__} sees no GPU"
-        raise DeviceError(f"--device {name} is not there", why=there, hint="--device cpu")
-    return on_torch(name)
+    if int(name.partition(":")[2] or 0) < count:
+        return "cuda" if name == "auto" else name
+    if torch.version.cuda is None and torch.version.hip is None:
+        why, hint = f"torch {torch.__version__} is built without CUDA", _GET_TORCH
+    elif count:
+        why, hint = f"torch sees {count} GPU{'s' if count > 1 else ''}, counted from 0", f"{option} cuda:0"
+    else:
+        why, hint = f"torch {torch.__version__} sees no GPU", f"nvidia-smi shows what the driver sees; {option} cpu"
+    raise DeviceError(f"{option} {name} is not there", why=why, hint=hint)
+
+
+_GET_TORCH = "a torch with CUDA, see https://pytorch.org/get-started/locally"
 
 
 def on_torch(name: str) -> Device:

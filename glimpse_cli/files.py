@@ -8,8 +8,8 @@ import os
 import re
 import secrets
 import stat
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 from unicodedata import normalize
@@ -17,6 +17,7 @@ from unicodedata import normalize
 from glimpse_cli.errors import InputError, OutputError, PictureError, Reason
 
 MAX_BYTES = 512 * 2**20
+LONGEST_NAME = 255  # bytes of one part of a path, on every file system in use
 _CHUNK = 2**20
 
 # What the suffix of an output says of its format
@@ -85,10 +86,23 @@ def write_whole(path: str | Path, data: bytes) -> None:
     Raises:
         OutputError: the folder is missing, the disk is full, or the target is no regular file.
     """
-    path = Path(path)
-    _require_file(path)
-    with whole(path) as file:
-        file.write(data)
+    write_together({Path(path): data})
+
+
+def write_together(contents: Mapping[Path, bytes]) -> None:
+    """`write_whole` of several files: none gets its name before all of them are written.
+
+    Raises:
+        OutputError: as for `write_whole`; nothing is at any of the paths that was not there before.
+    """
+    for path in contents:
+        _require_file(path)
+    with ExitStack() as stack:
+        files = [stack.enter_context(whole(path)) for path in contents]
+        for file, data in zip(files, contents.values(), strict=True):
+            file.write(data)
+        for file in files[:-1]:  # a full disk tells before any has its name; the last is flushed as the stack ends
+            _sync(file)
 
 
 @contextmanager
@@ -106,8 +120,7 @@ def whole(path: Path) -> Iterator[BinaryIO]:
         try:
             with temporary.open("xb") as file:
                 yield file
-                file.flush()
-                os.fsync(file.fileno())
+                _sync(file)
             temporary.replace(path)
         except BaseException:  # KeyboardInterrupt as well: nothing may stay behind
             with suppress(OSError):
@@ -116,6 +129,11 @@ def whole(path: Path) -> Iterator[BinaryIO]:
         flush_folder(path.parent)  # what it was made from may be removed now
     except OSError as error:
         raise cannot_write(path, error) from error
+
+
+def _sync(file: BinaryIO) -> None:
+    file.flush()
+    os.fsync(file.fileno())
 
 
 def cannot_write(path: Path, error: OSError | ValueError) -> OutputError:
@@ -221,9 +239,8 @@ def _require_file(path: Path) -> None:
     except ValueError as error:  # a name that no file can have
         raise cannot_write(path, error) from error
     if not stat.S_ISREG(mode):
-        raise OutputError(
-            f"cannot write {shown(path)}", why=f"it is {_kind(mode)}", hint="-o - writes to standard output"
-        )
+        hint = "-o - writes to standard output" if stat.S_ISCHR(mode) else None
+        raise OutputError(f"cannot write {shown(path)}", why=f"it is {_kind(mode)}", hint=hint)
 
 
 def _reason(error: OSError | ValueError) -> str:
@@ -249,4 +266,4 @@ def _kind(mode: int) -> str:
 def _hint(mode: int) -> str | None:
     if stat.S_ISDIR(mode):
         return "glimpse batch reads folders"
-    return "- reads standard input" if stat.S_ISFIFO(mode) else None
+    return "glimpse crop - reads standard input" if stat.S_ISFIFO(mode) else None

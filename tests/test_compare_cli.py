@@ -213,7 +213,7 @@ def test_ssim_without_scikit_image_is_an_error_that_names_the_extra(monkeypatch)
 def test_devices_are_checked_against_the_first(monkeypatch):
     cpu = devices.resolve("cpu")
     off = devices.Device("off", lambda *given: cpu.contract(*given) + np.float32(0.01))
-    monkeypatch.setattr(devices, "resolve", lambda name: off if name == "cuda" else cpu)
+    monkeypatch.setattr(devices, "resolve", lambda name, _: off if name == "cuda" else cpu)
     args = ["photo.png", *BOX, "--devices", "cpu,cuda", "--methods", "gaussian,stn", "--fail-above"]
     assert run(*args, "max=0.02").exit_code == 0
     result = run(*args, "max=0.005")
@@ -223,10 +223,16 @@ def test_devices_are_checked_against_the_first(monkeypatch):
     assert result.stdout.count("0.0100") == 2
 
 
+def test_a_width_may_be_that_of_the_reference_alone():
+    args = ("photo.png", *BOX, "--methods", "stn,hard", "-s", "1.5")
+    assert run(*args, "--reference", "gaussian").exit_code == 0
+    assert refused(run(*args), 2, "-s is the gaussian's width")
+
+
 def test_torch_gives_what_numpy_gives(monkeypatch):
     pytest.importorskip("torch")
     cpu, torch = devices.resolve("cpu"), devices.on_torch("cpu")
-    monkeypatch.setattr(devices, "resolve", lambda name: torch if name == "cuda" else cpu)
+    monkeypatch.setattr(devices, "resolve", lambda name, _: torch if name == "cuda" else cpu)
     args = ["--devices", "cpu,cuda", "--fail-above", "max=2e-5"]
     for place in (["--box", "5.5,-3,40,30"], ["-u", "3,70", "-d", "2,-1.5", "-s", "1"]):
         result = run("photo.png", *place, *args)
@@ -242,7 +248,7 @@ def test_torch_gives_what_numpy_gives(monkeypatch):
         (["--reference", "hard,stn"], "takes one method, got 'hard,stn'\ntry: --reference lanczos"),
         (["--methods", "gaussian:s=0,5"], "unknown method '5'\ntry: gaussian:s=0.5"),
         (["--methods", "gaussian:s=1/2/3"], "more than a width for each axis"),
-        (["--devices", "tpu"], "device must be"),
+        (["--devices", "tpu"], "--devices must be"),
         (["--fail-above", "sharp=1"], "mae, max, psnr, ssim"),
         (["--fail-above", "mae=a"], "not a number"),
         (["--fail-above", "mae=nan"], "not a number"),
@@ -296,7 +302,7 @@ def test_a_page_is_no_input_and_two_pictures_no_one_output():
     assert refused(run("photo.html", *BOX, "--report", "photo.html", "--force"), 2, "also an input")
     Path("sub").mkdir()
     Path("sub/photo.png").symlink_to("../photo.png")
-    assert refused(run("photo.png", "sub/photo.png", *BOX, "-o", "out/"), 2, "two outputs")
+    assert refused(run("photo.png", "sub/photo.png", *BOX, "-o", "out/"), 2, "photo.png and sub/photo.png both")
 
 
 @OUTPUTS

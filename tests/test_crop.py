@@ -1,5 +1,6 @@
 """`glimpse crop` as its users see it: files, lines, documents, exit codes."""
 
+import errno
 import io
 import json
 import os
@@ -295,7 +296,22 @@ def test_a_gpu_that_is_not_there_is_one_error():
     torch = pytest.importorskip("torch")
     if torch.cuda.is_available():
         pytest.skip("there is a GPU here")
-    refused(run("photo.png", *BOX, "--device", "cuda"), 1, "cuda", "--device cpu")
+    how = "pytorch.org/get-started" if torch.version.cuda is None else "--device cpu"
+    refused(run("photo.png", *BOX, "--device", "cuda"), 1, "--device cuda is not there", how)
+
+
+def test_a_torch_that_cannot_be_loaded_is_told_and_auto_does_without_it(monkeypatch):
+    Path("torch.py").write_text("raise ImportError('libc10.so: no such file')")
+    monkeypatch.setenv("PYTHONPATH", str(Path.cwd()))
+    for device, code in (("cuda", 1), ("auto", 0)):
+        done = subprocess.run(
+            [sys.executable, "-m", "glimpse_cli", "crop", "photo.png", *BOX, "--device", device, "--json", "--dry-run"],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == code, done.stderr
+    assert json.loads(done.stdout)["device"] == "cpu"
 
 
 def test_without_torch_cuda_says_how_to_get_it():
@@ -329,13 +345,78 @@ def test_a_link_that_leads_nowhere_is_an_output_that_exists():
 def test_a_name_that_is_too_long_is_told():
     name = "a" * 247
     Path(f"{name}.png").write_bytes(Path("photo.png").read_bytes())
-    assert refused(run(f"{name}.png", *BOX), 1, f"cannot write {name}.glimpse.png", "File name too long")
+    assert refused(run(f"{name}.png", *BOX), 1, f"cannot write {name}.glimpse.png", "255 bytes")
+    refused(run("photo.png", *BOX, "-o", "a" * 250 + ".png"), 1, ".mask.png", "255 bytes")  # it alone is too long
+    assert [path.stem for path in Path().glob("aaa*.png")] == [name]
+
+
+def test_a_glimpse_whose_mask_cannot_be_written_is_not_written_either(monkeypatch):
+    Path("e.mask.png").mkdir()
+    Path("e.png").write_text("old")
+    refused(run("photo.png", *BOX, "-o", "e.png", "--force"), 1, "cannot write e.mask.png", "it is a folder")
+    Path("e.mask.png").rmdir()
+    genuine = os.fsync
+
+    def full(descriptor):
+        if str(Path(f"/proc/self/fd/{descriptor}").readlink()).endswith(".tmp") and next(fails):
+            raise OSError(errno.ENOSPC, "full")
+        genuine(descriptor)
+
+    for which in (0, 1):  # the first file to be flushed, and the second
+        fails = iter([which == 0, which == 1])
+        with monkeypatch.context() as patched:
+            patched.setattr(os, "fsync", full)
+            refused(run("photo.png", *BOX, "-o", "e.png", "--force"), 1, "cannot write e.", "No space left")
+        assert Path("e.png").read_text() == "old"
+        assert not list(Path().glob("*.mask.png"))
+        assert not list(Path().glob(".glimpse-*"))
+
+
+def test_a_way_through_a_folder_that_is_made_on_it_leads_to_no_unchecked_place():
+    Path("photo.glimpse.png").write_text("mine")
+    refused(run("photo.png", *BOX, "-o", "new/../", "--no-mask"), 1, "photo.glimpse.png exists")
+    refused(run("photo.png", "photo.glimpse.png", *BOX, "-o", "new/..", "--force"), 2, "also an input")
+    assert Path("photo.glimpse.png").read_text() == "mine"
+    Path("sub").mkdir()
+    assert run("photo.png", *BOX, "-o", "sub/../eye.png", "--no-mask").stdout == "eye.png\n"
+
+
+def test_what_is_typed_slightly_wrong_is_told_with_what_is_right(monkeypatch):
+    Path("-dash.png").write_bytes(png(PHOTO))
+    refused(run("-dash.png", *BOX), 2, "goes after --: -- -dash.png")
+    assert run(*BOX, "--dry-run", "--", "-dash.png").exit_code == 0
+    refused(run("photo.png", *BOX, "-o=eye.png"), 2, "-o takes 'eye.png' without an equals sign", "-o eye.png")
+    refused(run("photo.png", *BOX, "--no-mask", "--mask-format", "npy"), 2, "--mask-format npy", "--mask")
+    refused(run("photo.png", *BOX, "-o", "-", "--mask-format", "npy"), 2, "--mask-format does not go with it")
+    refused(run("photo.png", *BOX, "-o", "/dev/null"), 2, "/dev/null is a device", "-o -")
+    monkeypatch.setenv("GLIMPSE_DEVICE", "tpu")
+    refused(run("photo.png", *BOX), 2, "GLIMPSE_DEVICE must be")
+
+
+def test_format_says_what_a_name_without_a_suffix_holds():
+    assert run("photo.png", *BOX, "-o", "eye", "--format", "webp").stdout.splitlines() == ["eye", "eye.mask.png"]
+    with Image.open("eye") as glimpse:
+        assert glimpse.format == "WEBP"
+
+
+def test_a_dry_run_finds_what_would_keep_a_glimpse_from_being_written():
+    refused(run("photo.png", *BOX, "-o", "none/eye.png", "--dry-run"), 1, "there is no folder none", "mkdir -p none")
+    assert run("photo.png", "grey.png", *BOX, "-o", "none/", "--dry-run").exit_code == 0
+    assert not Path("none").exists()
+
+
+def test_every_command_tells_the_version():
+    assert run("--version").stdout.startswith("glimpse ")
 
 
 def test_two_names_that_some_disks_take_for_one_are_refused():
     Path("sub").mkdir()
     Path("sub/PHOTO.png").write_bytes(png(PHOTO))
-    refused(run("photo.png", "sub/PHOTO.png", *BOX, "-o", "out/"), 2, "two outputs want the name out/PHOTO.glimpse.png")
+    refused(
+        run("photo.png", "sub/PHOTO.png", *BOX, "-o", "out/"),
+        2,
+        "photo.png and sub/PHOTO.png both want the name out/PHOTO.glimpse.png",
+    )
 
 
 def test_a_look_that_memory_does_not_hold_stops_no_other(monkeypatch):

@@ -5,11 +5,15 @@ fields: ``command`` shows them to Typer one by one and hands them over together.
 """
 
 import inspect
-from collections.abc import Callable, Iterator
+import os
+import signal
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
 from functools import wraps
 from importlib import import_module
+from shlex import quote
+from threading import current_thread, main_thread
 from typing import Annotated, Any
 
 import typer
@@ -19,6 +23,7 @@ import typer.main
 from glimpse_cli import __version__
 from glimpse_cli.cli import talk
 from glimpse_cli.errors import GlimpseError, OutputError, UsageError
+from glimpse_cli.files import shown
 
 COMMANDS = ("crop", "batch", "compare")  # a module each, which registers itself with `command`
 INTERRUPTED = 130
@@ -74,17 +79,41 @@ class App(_Plain, typer.core.TyperGroup):
 
     def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
         """As Typer's, for errors before a command is known."""
-        with _errors_explained(lambda: "--debug" in args, lambda: None):
-            return super().make_context(info_name, args, parent, **extra)
+        typed = list(args)
+        with _errors_explained(lambda: "--debug" in typed, lambda: None, typed):
+            context = super().make_context(info_name, args, parent, **extra)
+        context.meta["typed"] = typed
+        return context
 
     def invoke(self, ctx: Any) -> Any:
         """As Typer's, for all others."""
-        with _errors_explained(lambda: bool(ctx.meta.get("debug")), lambda: ctx.invoked_subcommand):
+        explained = _errors_explained(
+            lambda: bool(ctx.meta.get("debug")), lambda: ctx.invoked_subcommand, ctx.meta["typed"]
+        )
+        with explained, _told_to_end():
             return super().invoke(ctx)
 
 
 @contextmanager
-def _errors_explained(debug: Callable[[], bool], command: Callable[[], str | None]) -> Iterator[None]:
+def _told_to_end() -> Iterator[None]:
+    """Being told to end is being interrupted: nothing half-written stays, and workers stop."""
+    names = [name for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    before = {number: signal.getsignal(number) for number in (getattr(signal, name) for name in names)}
+    # SIG_IGN is nohup's; and only the main thread may say what is done with a signal
+    ours = [n for n, known in before.items() if known is not signal.SIG_IGN and current_thread() is main_thread()]
+    for number in ours:
+        signal.signal(number, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        for number in ours:
+            signal.signal(number, before[number])
+
+
+@contextmanager
+def _errors_explained(
+    debug: Callable[[], bool], command: Callable[[], str | None], typed: Sequence[str]
+) -> Iterator[None]:
     try:
         yield
     except GlimpseError as error:
@@ -94,7 +123,10 @@ def _errors_explained(debug: Callable[[], bool], command: Callable[[], str | Non
         message = error.format_message() if hasattr(error, "format_message") else ""
         if not message:  # no arguments at all: help has been shown
             raise
-        talk.explain(UsageError(message, hint=" ".join(filter(None, ("glimpse", command(), "--help")))))
+        dashed = next((name for name in typed if name.startswith("-") and os.path.isfile(name)), None)  # noqa: PTH113 - a string
+        hint = f"a name that begins with a dash goes after --: -- {quote(shown(dashed))}" if dashed else None
+        help_ = " ".join(filter(None, ("glimpse", command(), "--help")))
+        talk.explain(UsageError(message, hint=hint or help_))
         raise typer.Exit(2) from error
     except KeyboardInterrupt as error:
         talk.note("interrupted")
@@ -116,7 +148,8 @@ def _errors_explained(debug: Callable[[], bool], command: Callable[[], str | Non
 app = typer.Typer(cls=App, add_completion=False, no_args_is_help=True, context_settings=SETTINGS)
 
 
-def _show_version(value: bool) -> None:
+def show_version(value: bool) -> None:
+    """Callback of --version."""
     if value:
         talk.say(f"glimpse {__version__}")
         raise typer.Exit
@@ -126,7 +159,7 @@ def _show_version(value: bool) -> None:
 def root(
     *,
     version: Annotated[
-        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and leave.")
+        bool, typer.Option("--version", callback=show_version, is_eager=True, help="Show the version and leave.")
     ] = False,
 ) -> None:
     """Look at a part of a picture the way an attention model does.

@@ -2,10 +2,7 @@
 
 import json
 import os
-import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
@@ -16,6 +13,7 @@ from glimpse_cli import files, tables
 from glimpse_cli.cli import talk
 from glimpse_cli.cli.app import command
 from glimpse_cli.cli.options import (
+    JOBS,
     OUT,
     FormatOption,
     LookOptions,
@@ -25,9 +23,12 @@ from glimpse_cli.cli.options import (
     ReadOptions,
     TalkOptions,
     format_of,
+    mask_format,
     one_of,
+    output_path,
     parse_count,
     parse_format,
+    typed_as,
     writing,
 )
 from glimpse_cli.cli.outputs import FINISHED_WITH_FAILURES
@@ -39,7 +40,7 @@ from glimpse_cli.tables import Defaults
 if TYPE_CHECKING:
     from glimpse_cli.batch import Failure, Settings, Summary
     from glimpse_cli.glimpse import Method
-    from glimpse_cli.items import MaskFormat, Writing
+    from glimpse_cli.items import Writing
     from glimpse_cli.kernels import Padding
 
 RUNNING = "How the run goes"
@@ -53,7 +54,14 @@ class BatchOptions:
 
     output: Annotated[
         str | None,
-        typer.Option("-o", "--output", metavar="FOLDER", help="The folder everything goes into.", rich_help_panel=OUT),
+        typer.Option(
+            "-o",
+            "--output",
+            metavar="FOLDER",
+            callback=output_path,
+            help="The folder everything goes into.",
+            rich_help_panel=OUT,
+        ),
     ] = None
     table: Annotated[
         str | None,
@@ -68,7 +76,7 @@ class BatchOptions:
     mask: Annotated[
         bool, typer.Option("--mask/--no-mask", help="Write a mask beside every glimpse.", rich_help_panel=OUT)
     ] = False
-    mask_format: MaskFormatOption = "png"
+    mask_format: MaskFormatOption = None
     stack: Annotated[
         bool,
         typer.Option(
@@ -83,7 +91,9 @@ class BatchOptions:
     ] = None
     contact_sheet: Annotated[
         str | None,
-        typer.Option(metavar="FILE", help="Also one picture of the first glimpses.", rich_help_panel=OUT),
+        typer.Option(
+            metavar="FILE", callback=output_path, help="Also one picture of the first glimpses.", rich_help_panel=OUT
+        ),
     ] = None
     json: Annotated[bool, typer.Option("--json", help="The summary as JSON.", rich_help_panel=OUT)] = False
     dry_run: Annotated[
@@ -97,7 +107,7 @@ class BatchOptions:
         str | None,
         typer.Option(
             metavar="N",
-            envvar="GLIMPSE_JOBS",
+            envvar=JOBS,
             help="Worker processes; by default a core each.",
             rich_help_panel=RUNNING,
         ),
@@ -139,7 +149,7 @@ def batch(
     from glimpse_cli.batch import run  # noqa: PLC0415 - numpy, Pillow and the pool, which `--help` does not pay for
 
     told: list[Failure] = []
-    with _signals(), watching(said, told, LISTED) as watch:
+    with watching(said, told, LISTED) as watch:
         summary = run(settings, watch)
     _report(summary, settings, told, out, said)
     if summary.exit_code:
@@ -167,7 +177,7 @@ def _settings(
         shards=0 if out.shards is None else parse_count(out.shards, "--shards"),
         contact_sheet=_sheet(out.contact_sheet),
         device=how.resolved_device().name,
-        jobs=_cores() if out.jobs is None else parse_count(out.jobs, "--jobs"),
+        jobs=_cores() if out.jobs is None else parse_count(out.jobs, typed_as("--jobs", JOBS, out.jobs)),
         timeout=_timeout(out.timeout),
         stop=one_of(out.on_error, ("skip", "stop"), "--on-error") == "stop",
         force=out.force,
@@ -210,7 +220,7 @@ def _defaults(place: PlaceOptions, how: LookOptions) -> Defaults:
 
 def _writing(out: BatchOptions, size: tuple[int, int]) -> "Writing":
     form = parse_format(out.format, "--format") if out.format is not None else "png"
-    mask = cast("MaskFormat", one_of(out.mask_format, ("png", "npy"), "--mask-format")) if out.mask else None
+    mask = mask_format(out.mask_format, wanted=out.mask)
     if out.stack:
         if out.shards is not None or mask:
             raise UsageError(f"--stack and {'--mask' if mask else '--shards'} do not go together")
@@ -234,21 +244,6 @@ def _timeout(text: str) -> float:
 
 def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-@contextmanager
-def _signals() -> Iterator[None]:
-    """Being told to end is being interrupted: the workers stop, and the next run goes on from here."""
-    names = [name for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
-    before = {name: signal.getsignal(getattr(signal, name)) for name in names}
-    for name in names:
-        if before[name] is not signal.SIG_IGN:  # nohup
-            signal.signal(getattr(signal, name), signal.default_int_handler)
-    try:
-        yield
-    finally:
-        for name in names:
-            signal.signal(getattr(signal, name), before[name])
 
 
 # What came of it -> words

@@ -12,7 +12,18 @@ import typer
 from glimpse_cli import files
 from glimpse_cli.cli import outputs, table, talk
 from glimpse_cli.cli.app import command
-from glimpse_cli.cli.options import HOW, OUT, PlaceOptions, ReadOptions, TalkOptions, format_of, parse_count
+from glimpse_cli.cli.options import (
+    DEVICE,
+    HOW,
+    OUT,
+    PlaceOptions,
+    ReadOptions,
+    TalkOptions,
+    format_of,
+    output_path,
+    parse_count,
+    typed_as,
+)
 from glimpse_cli.cli.outputs import FINISHED_WITH_FAILURES, PIPE
 from glimpse_cli.errors import GlimpseError, UsageError
 from glimpse_cli.places import parse_size, parse_width
@@ -39,9 +50,7 @@ class ContestOptions:
     ] = "hard,gaussian,stn"
     devices: Annotated[
         str,
-        typer.Option(
-            metavar="DEVICE,...", envvar="GLIMPSE_DEVICE", help="cpu, cuda, cuda:N or auto.", rich_help_panel=HOW
-        ),
+        typer.Option(metavar="DEVICE,...", envvar=DEVICE, help="cpu, cuda, cuda:N or auto.", rich_help_panel=HOW),
     ] = "cpu"
     size: Annotated[
         str, typer.Option(metavar="WxH", help="Size of the glimpses, or N for NxN.", rich_help_panel=HOW)
@@ -73,16 +82,17 @@ class ContestOptions:
         from glimpse_cli.devices import resolve  # noqa: PLC0415 - likewise
 
         contenders = self._contenders(place, self.methods, name="--methods")
-        if self.s is not None and not any(each.label == "gaussian" for each in contenders):
-            raise UsageError(f"-s is the gaussian's width, and --methods {self.methods} has no plain gaussian")
         reference: tuple[Contender, ...] = ()
         if self.reference != LANCZOS:
             known = f"{LANCZOS}, or one of hard, gaussian, stn"
             if "," in self.reference:
                 raise UsageError(f"--reference takes one method, got {self.reference!a}", hint=f"--reference {known}")
             reference = self._contenders(place, self.reference, name="--reference", known=known)
+        if self.s is not None and not any(each.label == "gaussian" for each in (*contenders, *reference)):
+            raise UsageError(f"-s is the gaussian's width, and --methods {self.methods} has no plain gaussian")
         repeats = parse_count(self.repeats, "--repeats", least=0)
-        devices = tuple(resolve(name.strip()) for name in self.devices.split(","))
+        option = typed_as("--devices", DEVICE, self.devices)
+        devices = tuple(resolve(name.strip(), option) for name in self.devices.split(","))
         return Plan(contenders, devices, reference[0] if reference else None, read.reading(), repeats, drawn)
 
     def _contenders(self, place: PlaceOptions, text: str, **said: str) -> tuple["Contender", ...]:
@@ -107,13 +117,19 @@ class ShowOptions:
             "-o",
             "--output",
             metavar="PATH",
+            callback=output_path,
             help="The picture: input, glimpses, masks, differences. A folder for several inputs.",
             rich_help_panel=OUT,
         ),
     ] = None
     report: Annotated[
         str | None,
-        typer.Option(metavar="FILE", help="One self-contained HTML page with all of it.", rich_help_panel=OUT),
+        typer.Option(
+            metavar="FILE",
+            callback=output_path,
+            help="One self-contained HTML page with all of it.",
+            rich_help_panel=OUT,
+        ),
     ] = None
     json: Annotated[bool, typer.Option("--json", help="The numbers as one JSON document.", rich_help_panel=OUT)] = False
     explain: Annotated[
@@ -258,11 +274,13 @@ def _targets(images: Sequence[str], show: ShowOptions) -> list[Path | None]:
     if show.report is not None and Path(show.report).suffix.lower() not in {".html", ".htm"}:
         raise UsageError(f"--report {files.shown(show.report)} is no page", hint="--report compare.html")
     targets = _pictures(images, show)
-    paths = [path for path in (*targets, show.report and Path(show.report)) if path]
+    paths = [(path, image) for path, image in zip(targets, images, strict=True) if path]
+    paths += [(Path(show.report), "--report")] if show.report else []
+    folder = Path(show.output) if show.output is not None and targets[0] != Path(show.output) else None
+    outputs.require_places((path for path, _ in paths), made=folder)
     outputs.check(paths, images, replaced=show.force)
-    if show.output is not None and targets[0] != Path(show.output):
-        files.make_folder(show.output)
-    outputs.require_folders(paths)
+    if folder is not None:
+        files.make_folder(folder)
     return targets
 
 

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
@@ -23,7 +23,8 @@ from glimpse_cli.cli.options import (
     ReadOptions,
     TalkOptions,
     format_of,
-    one_of,
+    mask_format,
+    output_path,
     parse_format,
     writing,
 )
@@ -46,6 +47,7 @@ class CropOptions:
             "-o",
             "--output",
             metavar="PATH",
+            callback=output_path,
             help="A file for one picture, a folder for several, - for stdout; by default <stem>.glimpse.png here.",
             rich_help_panel=OUT,
         ),
@@ -60,7 +62,7 @@ class CropOptions:
             rich_help_panel=OUT,
         ),
     ] = None
-    mask_format: MaskFormatOption = "png"
+    mask_format: MaskFormatOption = None
     json: Annotated[
         bool, typer.Option("--json", help="Say what was done as JSON, a document a glimpse.", rich_help_panel=OUT)
     ] = False
@@ -68,8 +70,7 @@ class CropOptions:
     force: Annotated[bool, typer.Option("--force", help="Replace outputs that exist.", rich_help_panel=OUT)] = False
 
 
-@dataclass(frozen=True)
-class Target:
+class Target(NamedTuple):
     """Where one glimpse and its mask go; None is stdout, or no mask."""
 
     glimpse: Path | None
@@ -77,7 +78,7 @@ class Target:
 
     def paths(self) -> list[Path]:
         """The files that will be written."""
-        return [path for path in (self.glimpse, self.mask) if path is not None]
+        return [path for path in self if path is not None]
 
 
 @dataclass(frozen=True)
@@ -117,12 +118,11 @@ def crop(
     folder = Path(out.output) if out.output is not None and _is_folder(out, len(images)) else None
     if folder is not None:
         outputs.require_folder(folder, len(images))
-    paths = [path for some in targets for target in some for path in target.paths()]
+    paths = [(path, image) for image, some in zip(images, targets, strict=True) for one in some for path in one.paths()]
+    outputs.require_places((path for path, _ in paths), made=folder)
     outputs.check(paths, images, replaced=out.force or out.dry_run)
     if folder is not None and not out.dry_run:
         files.make_folder(folder)
-    if not out.dry_run:
-        outputs.require_folders(paths)
     failed = 0
     for image, some in zip(images, targets, strict=True):
         try:
@@ -169,10 +169,7 @@ def _write(target: Target, glimpse: bytes, mask: bytes) -> None:
     if target.glimpse is None:
         sys.stdout.buffer.write(glimpse)
         sys.stdout.buffer.flush()
-    else:
-        files.write_whole(target.glimpse, glimpse)
-    if target.mask is not None:
-        files.write_whole(target.mask, mask)
+    files.write_together({path: data for path, data in zip(target, (glimpse, mask), strict=True) if path is not None})
 
 
 def _tell(image: str, report: dict[str, Any], target: Target, task: Task) -> None:
@@ -201,6 +198,8 @@ def _format(out: CropOptions, images: int) -> str:
     named = None if out.format is None else parse_format(out.format, "--format")
     if out.output is None or out.output == PIPE or _is_folder(out, images):
         return named or "png"
+    if named and out.output and not Path(out.output).suffix:
+        return named
     meant = format_of(out.output, "-o")
     if named not in {None, meant}:
         raise UsageError(
@@ -211,13 +210,13 @@ def _format(out: CropOptions, images: int) -> str:
 
 def _mask_format(out: CropOptions, glimpses: int) -> "MaskFormat | None":
     """The format of the masks, or none; stdout takes one glimpse and nothing else."""
-    form = one_of(out.mask_format, ("png", "npy"), "--mask-format")
     if out.output != PIPE:
-        return None if out.mask is False else cast("MaskFormat", form)
+        return mask_format(out.mask_format, wanted=out.mask is not False)
     if glimpses > 1:
         raise UsageError(f"-o - takes one glimpse, got {glimpses}", hint="-o FOLDER/")
-    if out.mask or out.json:
-        raise UsageError(f"-o - sends the glimpse alone; {'--mask' if out.mask else '--json'} does not go with it")
+    with_it = {"--mask": out.mask, "--mask-format": out.mask_format, "--json": out.json}
+    if typed := next((name for name, value in with_it.items() if value), None):
+        raise UsageError(f"-o - sends the glimpse alone; {typed} does not go with it")
     return None
 
 

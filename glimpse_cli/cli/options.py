@@ -1,13 +1,15 @@
 """Options that commands share, in groups, and what they say: a group is a frozen dataclass of Annotated fields."""
 
+import os
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Annotated, cast, get_args
 
-from typer import Option
+from typer import CallbackParam, Option
 
-from glimpse_cli.cli.app import remember_debug
+from glimpse_cli.cli.app import remember_debug, show_version
 from glimpse_cli.errors import UsageError
 from glimpse_cli.files import FORMATS, shown
 from glimpse_cli.places import (
@@ -36,11 +38,14 @@ HOW = "How to look"
 OUT = "What is written"
 IN = "How pictures are read"
 
+DEVICE, JOBS = "GLIMPSE_DEVICE", "GLIMPSE_JOBS"  # of the environment: defaults
+
 # Options of several commands whose groups differ around them
 FormatOption = Annotated[str | None, Option(metavar="FORMAT", help="png, jpg, webp, tiff or npy.", rich_help_panel=OUT)]
 QualityOption = Annotated[str | None, Option(metavar="N", help="1 to 100, for jpg and webp.", rich_help_panel=OUT)]
 MaskFormatOption = Annotated[
-    str, Option(metavar="FORMAT", help="png, or npy for the (H, W) attention itself.", rich_help_panel=OUT)
+    str | None,
+    Option(metavar="FORMAT", help="png (default), or npy for the (H, W) attention itself.", rich_help_panel=OUT),
 ]
 
 
@@ -172,7 +177,7 @@ class LookOptions:
     ] = None
     device: Annotated[
         str,
-        Option(metavar="DEVICE", envvar="GLIMPSE_DEVICE", help="cpu, cuda, cuda:N or auto.", rich_help_panel=HOW),
+        Option(metavar="DEVICE", envvar=DEVICE, help="cpu, cuda, cuda:N or auto.", rich_help_panel=HOW),
     ] = "cpu"
 
     def look(self, place: Place) -> Look:
@@ -189,7 +194,7 @@ class LookOptions:
         """The device, if it is there."""
         from glimpse_cli.devices import resolve  # noqa: PLC0415 - numpy
 
-        return resolve(self.device)
+        return resolve(self.device, typed_as("--device", DEVICE, self.device))
 
 
 @dataclass(frozen=True)
@@ -217,6 +222,23 @@ class TalkOptions:
     quiet: Annotated[bool, Option("-q", "--quiet", help="Say nothing but errors.")] = False
     verbose: Annotated[bool, Option("-v", "--verbose", help="Say what was done to each picture.")] = False
     debug: Annotated[bool, Option("--debug", help="Show the traceback of an error.", callback=remember_debug)] = False
+    version: Annotated[bool, Option("--version", callback=show_version, is_eager=True, hidden=True)] = False
+
+
+def output_path(param: CallbackParam, value: str | None) -> str | None:
+    """Callback of an output: where it goes, whatever is made on the way there.
+
+    A path through ``NEW/..`` leads to nothing that is there, until NEW is made: it is taken for where it will lead.
+    """
+    if value is not None and value.startswith("="):
+        name = min(param.opts, key=len)
+        raise UsageError(f"{name} takes {value[1:]!a} without an equals sign", hint=f"{name} {quote(value[1:])}")
+    parts = Path(value or "").parts
+    if os.pardir not in parts[parts.count(os.pardir) :]:  # but for those that it begins with
+        return value
+    typed = str(value)
+    way = os.path.realpath(typed) if os.path.isabs(typed) else os.path.relpath(os.path.realpath(typed))  # noqa: PTH117 - strings
+    return f"{way}{os.sep}" if typed.endswith(("/", os.sep)) else way
 
 
 def writing(form: str, quality: str | None, mask: "MaskFormat | None", size: tuple[int, int]) -> "Writing":
@@ -242,6 +264,19 @@ def writing(form: str, quality: str | None, mask: "MaskFormat | None", size: tup
     return Writing(form, value, mask)
 
 
+def mask_format(text: str | None, *, wanted: bool) -> "MaskFormat | None":
+    """The format of masks, where some are wanted; png where none was typed."""
+    form = None if text is None else one_of(text, ("png", "npy"), "--mask-format")
+    if form and not wanted:
+        raise UsageError(f"--mask-format {form} is for masks, and none is written", hint="--mask")
+    return cast("MaskFormat", form or "png") if wanted else None
+
+
+def typed_as(option: str, variable: str, value: str) -> str:
+    """What an error calls a value: its option, or the variable of the environment that it comes from."""
+    return variable if os.environ.get(variable) == value and option not in sys.argv else option
+
+
 def format_of(path: str, option: str) -> str:
     """The format that the suffix of an output names.
 
@@ -250,6 +285,8 @@ def format_of(path: str, option: str) -> str:
         option: what it was typed after, for errors.
     """
     suffix = Path(path).suffix[1:]
+    if not suffix and Path(path).is_char_device():
+        raise UsageError(f"{option} {shown(path)} is a device", hint="a file; crop writes to standard output with -o -")
     if not suffix:
         name = path.rstrip(".") or "glimpse"
         hint = f"{option} {shown(quote(f'{name}.png'))}"

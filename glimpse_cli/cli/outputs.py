@@ -2,8 +2,9 @@
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from shlex import quote
 
 from glimpse_cli import files
 from glimpse_cli.errors import GlimpseError, OutputError, UsageError
@@ -34,34 +35,57 @@ def require_folder(path: Path, images: int) -> None:
         raise UsageError(f"{images} pictures need a folder, got -o {files.shown(path)}", hint="-o FOLDER/")
 
 
-def check(paths: Sequence[Path], images: Sequence[str], *, replaced: bool) -> None:
+def check(outputs: Sequence[tuple[Path, str]], images: Sequence[str], *, replaced: bool) -> None:
     """Refuse before anything is started: two outputs of one name, an output that is an input, one that exists.
 
     Args:
-        paths: of the outputs.
+        outputs: where each goes, and the input that it is of, or the option that asks for it.
         images: the inputs.
         replaced: whether an output may exist.
     """
     if images.count(PIPE) > 1:
         raise UsageError("stdin is one picture, and - is given twice", hint="- once")
     inputs = {_identity(image) for image in images if image != PIPE} - {None}
-    seen: set[str] = set()
-    for path in paths:
+    seen: dict[str, str] = {}
+    for path, of in outputs:
         name = files.folded(os.path.normpath(path))
         if name in seen:
-            raise UsageError(f"two outputs want the name {files.shown(path)}", hint="one at a time, with another -o")
-        seen.add(name)
+            raise _two_of_one_name(path, seen[name], of)
+        seen[name] = of
         if _identity(path) in inputs:
             raise UsageError(f"the output {files.shown(path)} is also an input", hint="another -o")
         if os.path.lexists(path) and not replaced:
             raise OutputError(f"{files.shown(path)} exists", hint="--force to replace it, or another name")
 
 
-def require_folders(paths: Sequence[Path]) -> None:
-    """Refuse outputs in folders that are not there, before the work and not after it."""
+def _two_of_one_name(path: Path, first: str, second: str) -> UsageError:
+    if first == second:
+        return UsageError(f"{files.shown(first)} is given twice", hint="name it once")
+    return UsageError(
+        f"{files.shown(first)} and {files.shown(second)} both want the name {files.shown(path)}",
+        hint="a command for each, with another -o",
+    )
+
+
+def require_places(paths: Iterable[Path], made: Path | None = None) -> None:
+    """Refuse outputs that could not be written, before the work and not after it.
+
+    Args:
+        paths: of the outputs.
+        made: a folder that will be made.
+
+    Raises:
+        OutputError: a folder that is not there or stands where a file is to be, a name that no disk takes.
+    """
     for path in paths:
-        if not path.parent.is_dir():
-            raise OutputError(f"cannot write {files.shown(path)}", why=f"there is no folder {files.shown(path.parent)}")
+        cannot = f"cannot write {files.shown(path)}"
+        if len(os.fsencode(path.name)) > files.LONGEST_NAME:
+            raise OutputError(cannot, why=f"a name has {files.LONGEST_NAME} bytes at most", hint="a shorter -o")
+        if path.parent != made and not path.parent.is_dir():
+            folder = files.shown(path.parent)
+            raise OutputError(cannot, why=f"there is no folder {folder}", hint=f"mkdir -p {quote(folder)}")
+        if path.is_dir():
+            raise OutputError(cannot, why="it is a folder", hint="another -o")
 
 
 def _identity(path: str | Path) -> tuple[int, int] | None:

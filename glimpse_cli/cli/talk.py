@@ -37,8 +37,8 @@ def note(text: str) -> None:
 
 
 def coloured(stream: Any) -> bool:
-    """Whether a stream wants colour: a terminal, and nobody said NO_COLOR."""
-    return bool(stream.isatty()) and not os.environ.get("NO_COLOR")
+    """Whether a stream wants colour: a terminal that has some, and nobody said NO_COLOR."""
+    return bool(stream.isatty()) and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
 def _tell(word: str, colour: str | None, text: str) -> None:
