@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import oracle
-from glimpse_cli import compare, devices, glimpse
+from glimpse_cli import compare, devices, draw, glimpse
 from glimpse_cli.compare import columns, lenses, measures, rows
 from glimpse_cli.compare.figure import shown
 from glimpse_cli.errors import ParameterError, UsageError
@@ -452,6 +452,22 @@ def test_any_place_on_any_picture_has_its_numbers(place, size, padding, picture)
         assert 0 <= row.pixels_seen <= row.pixels_read <= picture.shape[0] * picture.shape[1]
         assert row.noise_gain >= 0
         assert row.split is None or row.split.aliasing + row.split.blur == pytest.approx(1)
+
+
+@pytest.mark.parametrize(("place", "label"), [(INSIDE, "lanczos"), (BoxPlace((-3, 2, 20, 27)), None)])
+def test_a_picture_is_drawn_against_what_its_numbers_are_against(place, label, monkeypatch):
+    given = {}
+    monkeypatch.setattr(draw, "panel", lambda *_, **known: given.update(known))
+    found = compared(PHOTO, place, methods="gaussian,stn", repeats=0)
+    compare.figure(found, "any")
+    assert found.reference == label
+    if label is None:
+        assert given["reference"] is None
+        return
+    name, glimpse = given["reference"]
+    assert name == label
+    row = found.rows[0]
+    assert np.abs(row.glimpse - glimpse).mean() == pytest.approx(row.against_reference.mae, rel=1e-5)
 
 
 SQUARE = np.zeros((10, 10), np.uint8)

@@ -130,6 +130,18 @@ def test_the_difference_is_red_where_more_blue_where_less_and_white_where_the_sa
     assert (heat[-8 * times :] == (33, 88, 166)).all()
 
 
+def test_where_there_is_a_reference_every_glimpse_is_held_against_it_the_first_as_well():
+    reference = np.full((31, 40), 0.4, np.float32)
+    page = drawn([reference + 0.1, reference.copy(), reference - 0.1], reference=("lanczos", reference))
+    times = CELL // 40
+    below, step = page.shape[0] - MARGIN - 5, 40 * times + GUTTER
+    warm, same, cold = (tuple(page[below, LEFT + k * step + 3].tolist()) for k in range(3))
+    assert (warm, same, cold) == ((176, 32, 44), (255, 255, 255), (33, 88, 166))
+    alone, none = drawn([reference + 0.1], reference=("lanczos", reference)), drawn([reference + 0.1])
+    assert tuple(alone[alone.shape[0] - MARGIN - 5, LEFT + 3].tolist()) == (176, 32, 44)
+    assert none.shape[0] < alone.shape[0]  # one glimpse differs from nothing
+
+
 def test_all_differences_are_on_one_scale():
     base = np.full((31, 40), 0.5)
     page = drawn([base, base + 0.1, base + 0.2])

@@ -28,7 +28,12 @@ def figure(comparison: Comparison, title: str) -> Pixels:
     window = draw.Window(shown(values(rows[0].sight.read(*seen), alpha=loaded.alpha), alpha=loaded.alpha), *seen)
     panels = [_panel_row(row, label, loaded) for row, label in zip(rows, comparison.labels, strict=True)]
     mirrored = spec.y.comb.step < 0, spec.x.comb.step < 0
-    return draw.panel(loaded.preview, loaded.size, box, window, panels, title=title, mirrored=mirrored)
+    reference = None
+    if comparison.reference is not None and comparison.compared_with is not None:
+        reference = comparison.reference, _opaque(comparison.compared_with, alpha=loaded.alpha)
+    return draw.panel(
+        loaded.preview, loaded.size, box, window, panels, title=title, mirrored=mirrored, reference=reference
+    )
 
 
 def shown(seen: Floats, *, alpha: bool) -> Pixels:

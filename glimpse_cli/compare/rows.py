@@ -90,12 +90,14 @@ class Comparison:
         name: of the picture.
         loaded: the picture's facts and its preview.
         reference: what the rows are compared with; None where it does not exist: LANCZOS, outside the picture.
+        compared_with: its glimpse, as those of the rows.
         rows: methods in the order asked for, on the first device, then on the next.
     """
 
     name: str
     loaded: Loaded
     reference: str | None
+    compared_with: Floats | None
     rows: tuple[Row, ...]
 
     @property
@@ -138,7 +140,8 @@ def compare(data: bytes, name: str, plan: Plan) -> Comparison:
         elsewhere = [
             _row_elsewhere(row, loaded, reference, device, plan.repeats) for device in plan.devices[1:] for row in rows
         ]
-    return Comparison(name, loaded, None if reference is None else plan.reference_label, (*rows, *elsewhere))
+    label, compared_with = (None, None) if reference is None else (plan.reference_label, reference.glimpse)
+    return Comparison(name, loaded, label, compared_with, (*rows, *elsewhere))
 
 
 def failures(rows: Sequence[Row], limits: Sequence[Limit]) -> list[str]:

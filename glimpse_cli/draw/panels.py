@@ -95,21 +95,24 @@ def panel(
     *,
     title: str = "input",
     mirrored: tuple[bool, bool] = (False, False),
+    reference: tuple[str, NDArray[Any]] | None = None,
     width: int = WIDTH,
 ) -> Pixels:
     """The page of ``glimpse compare``.
 
     The input with the box in green stands on the left. Each method has a column: its glimpse, below it what it
-    attended to in the window, below that its signed difference to the first method, all on one scale.
+    attended to in the window, below that its signed difference to the reference, or to the first method where there is
+    none; all on one scale.
 
     Args:
         preview: (ph, pw, 3), the whole upright picture, reduced or as it is.
         image_size: (height, width) of the image itself.
         box: (x0, y0, x1, y1) in edge coordinates of the image, or None.
         window: where the masks are shown.
-        rows: one a method, the one that the others are compared with first; one or more.
+        rows: one a method; one or more.
         title: what the input is called.
         mirrored: (y, x), whether the glimpses run against the axis, as for `masks.mask_figure`.
+        reference: what the glimpses differ from: its name, and a glimpse like theirs.
         width: pixels of the page at most; it is narrower where less is needed.
 
     Returns:
@@ -117,22 +120,24 @@ def panel(
     """
     lines, abreast = _grid(len(rows))
     room = _room(len(rows), width)
-    differences = [_difference(row, rows[0]) for row in rows]
+    label, other = reference or (rows[0].label, rows[0].glimpse)
+    differences = [_difference(row.glimpse, other) for row in rows]
+    differ = reference is not None or len(rows) > 1
     reach = _reach(differences)
     shown = [paper.scaled(paper.rgb(row.glimpse), (room, room)) for row in rows]
     masks = [_mask(row, box, window, _mask_side(row.glimpse.shape[:2], room), mirrored) for row in rows]
     heats = [paper.scaled(_heat(difference / reach), (room, room)) for difference in differences]
     place = _place(preview, image_size, box, shown[0].shape[0], mirrored)
 
-    bands = [shown, masks, heats] if len(rows) > 1 else [shown, masks]
+    bands = [shown, masks, heats] if differ else [shown, masks]
     cell = max(min(LEAST, room), *(picture.shape[1] for band in bands for picture in band))
     beside = (place.shape[0], HEAD, LEGEND)  # what stands on the left of each band
     tops = _tops([max(least, *(each.shape[0] for each in band)) for band, least in zip(bands, beside, strict=False)])
     page = Page.blank(2 * MARGIN + lines * tops[-1] - LEAD, 2 * MARGIN + INPUT + abreast * (GUTTER + cell))
     _set_input(page, place, title, image_size)
-    _set_words(page, (MARGIN + tops[1], MARGIN), "attention", _pixels(window))
-    if len(rows) > 1:
-        _set_words(page, (MARGIN + tops[2], MARGIN), "difference", f"to {rows[0].label}")
+    _set_words(page, (MARGIN + tops[1], MARGIN), "attention", _pixels(window, box))
+    if differ:
+        _set_words(page, (MARGIN + tops[2], MARGIN), "difference", f"to {label}")
         _set_scale(page, MARGIN + tops[2] + HEAD, reach, np.stack(differences))
     for k, row in enumerate(rows):
         at = MARGIN + k // abreast * tops[-1], MARGIN + INPUT + GUTTER + k % abreast * (cell + GUTTER)
@@ -141,8 +146,8 @@ def panel(
             page.set_picture(band[k], (at[0] + below, at[1]))
             if band is not masks:  # these have their own ground
                 page.set_hairline(band[k].shape[:2], (at[0] + below, at[1]))
-    if len(rows) > 1:
-        _set_reference(page, (MARGIN + tops[2], MARGIN + INPUT + GUTTER), heats[0].shape)
+    if differ and reference is None:
+        _set_first(page, (MARGIN + tops[2], MARGIN + INPUT + GUTTER), heats[0].shape)
     return page.pixels
 
 
@@ -168,11 +173,10 @@ def _window(low: float, high: float, N: int, around: float, longest: int) -> ran
     return range(start, start + length)
 
 
-def _difference(row: PanelRow, first: PanelRow) -> NDArray[np.float32]:
+def _difference(glimpse: NDArray[Any], other: NDArray[Any]) -> NDArray[np.float32]:
     """(h, w): of each pixel, the difference of the channel that differs most, with its sign; NaN of infinities."""
-    one, other = (np.atleast_3d(_unit(glimpse)) for glimpse in (row.glimpse, first.glimpse))
     with np.errstate(invalid="ignore", over="ignore"):
-        difference = one - other
+        difference = np.atleast_3d(_unit(glimpse) - _unit(other))
     difference[~np.isfinite(difference)] = np.nan
     most = np.abs(difference).argmax(axis=2)[..., None]
     return np.take_along_axis(difference, most, axis=2)[..., 0]
@@ -244,9 +248,12 @@ def _set_words(page: Page, at: tuple[int, int], label: str, note: str, room: int
     page.set_text(paper.shortened(note, NOTE, room), (at[0] + paper.line_height(LABEL), at[1]), NOTE, QUIET)
 
 
-def _pixels(window: Window) -> str:
+def _pixels(window: Window, box: Edges | None) -> str:
+    """Which pixels a window shows, and whether these are but a part of the box."""
     rows, cols = window.rows, window.cols
-    return f"pixels x {cols.start}..{cols.stop - 1}, y {rows.start}..{rows.stop - 1}"
+    part = box is not None and (len(rows) < box[3] - box[1] or len(cols) < box[2] - box[0])
+    where = f"x {cols.start} to {cols.stop - 1}, y {rows.start} to {rows.stop - 1}"
+    return f"a corner: {where}" if part else f"pixels {where}"
 
 
 def _set_input(page: Page, place: Pixels, title: str, image_size: tuple[int, int]) -> None:
@@ -267,7 +274,7 @@ def _set_scale(page: Page, top: int, reach: float, differences: NDArray[np.float
     page.set_text(said, (top + BAR + 5 + paper.line_height(NOTE), MARGIN), NOTE, QUIET)
 
 
-def _set_reference(page: Page, at: tuple[int, int], shape: tuple[int, ...]) -> None:
+def _set_first(page: Page, at: tuple[int, int], shape: tuple[int, ...]) -> None:
     """In the place of the first method's difference to itself, or below where that is too small."""
     said = "the first"
     if shape[0] >= 2 * NOTE and shape[1] >= paper.width_of(said, NOTE):
