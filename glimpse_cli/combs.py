@@ -46,6 +46,7 @@ class Comb:
         for name, value in (("u, the first centre,", self.first), ("d, the step,", self.step)):
             if not isfinite(value):
                 raise ParameterError(f"{name} must be a finite number of pixels, got {value}")
+        as_floats(self, "first", "step")
 
     @classmethod
     def from_box(cls, x0: float, x1: float, n: int) -> "Comb":
@@ -60,6 +61,7 @@ class Comb:
             ParameterError: x1 <= x0, n < 1, or a value is not finite.
         """
         _require_count("n", n)
+        x0, x1 = float(x0), float(x1)
         if not x1 > x0:
             raise ParameterError(f"a box must end after it begins, got [{x0}, {x1})")
         step = (x1 - x0) / n
@@ -89,6 +91,7 @@ class Comb:
         for name, value in (("scale", scale), ("shift", shift)):
             if not isfinite(value):
                 raise ParameterError(f"{name} must be a finite number, got {value}")
+        scale, shift, n, N = float(scale), float(shift), int(n), int(N)
         half = (N - 1) / 2
         if n == 1:
             return cls(half * (shift + 1), 0.0)
@@ -161,8 +164,15 @@ class Box:
                     f"a box's {axis}1 must be above its {axis}0, got {axis}0 = {low:g} and {axis}1 = {high:g}",
                     hint="a negative -d or --scale mirrors a glimpse; in a table, a negative d or scale",
                 )
+        as_floats(self, "x0", "y0", "x1", "y1")
+
+
+def as_floats(frozen: object, *names: str) -> None:
+    """Make Python's floats of fields: float32 numbers, as arrays have them, would be reckoned with in float32."""
+    for name in names:
+        object.__setattr__(frozen, name, float(getattr(frozen, name)))
 
 
 def _require_count(name: str, value: int) -> None:
-    if value < 1:
-        raise ParameterError(f"{name} must be 1 or more, got {value}")
+    if value < 1 or value != int(value):
+        raise ParameterError(f"{name} must be a whole number of 1 or more, got {value}")

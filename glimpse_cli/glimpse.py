@@ -95,8 +95,8 @@ class Spec:
 def require_size(size: tuple[int, int]) -> None:
     """Refuse a glimpse's (height, width) that is below 1 a side, or too large to be meant."""
     h, w = size
-    if min(h, w) < 1:
-        raise ParameterError(f"a glimpse's size must be 1 or more a side, got {w}x{h} (WxH)")
+    if min(h, w) < 1 or (h, w) != (int(h), int(w)):
+        raise ParameterError(f"a glimpse's size must be 1 or more a side, in whole numbers, got {w}x{h} (WxH)")
     if max(h, w) > MAX_SIDE or h * w > MAX_VALUES:
         raise ParameterError(
             f"a glimpse of {w}x{h} (WxH) is too large",
@@ -188,9 +188,8 @@ def working_dtype(dtype: np.dtype[Any]) -> type[np.float32] | type[np.float64]:
         return np.float64
     if dtype in PEAKS or dtype == np.float32:
         return np.float32
-    raise ParameterError(
-        f"an image is uint8, uint16, float32 or float64, got {dtype}", hint="image.astype(numpy.float32)"
-    )
+    hint = "image.astype(numpy.float32)" if dtype.isnative else "image.astype(image.dtype.newbyteorder('='))"
+    raise ParameterError(f"an image is uint8, uint16, float32 or float64, got {dtype}", hint=hint)
 
 
 def contract(window: NDArray[Any], by: Bank, bx: Bank) -> Floats:

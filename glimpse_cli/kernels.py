@@ -12,6 +12,7 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from glimpse_cli.combs import as_floats
 from glimpse_cli.errors import ParameterError
 
 Padding = Literal["zeros", "border", "reflection"]
@@ -58,6 +59,7 @@ class Gaussian:
             raise ParameterError(f"s must be above 0 px, got {self.s:g}")
         if not (isfinite(self.eps) and self.eps >= 0):
             raise ParameterError(f"eps must be 0 or above, got {self.eps:g}", hint="0, or 1e-8 for the post")
+        as_floats(self, "s", "eps")
 
     @property
     def padding(self) -> Padding:

@@ -2,12 +2,14 @@
 
 import math
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from glimpse_cli.combs import Box, Comb
 from glimpse_cli.errors import ParameterError
+from glimpse_cli.kernels import Gaussian
 
 numbers = st.floats(-1e4, 1e4)
 counts = st.integers(2, 5000)
@@ -87,6 +89,33 @@ def test_an_empty_or_inverted_box_is_refused_and_the_mirror_named(numbers):
     with pytest.raises(ParameterError, match="above") as caught:
         Box(*numbers)
     assert "-d" in caught.value.hint
+
+
+@given(st.tuples(numbers, numbers, numbers, numbers), st.integers(1, 300))
+def test_numbers_of_an_array_are_reckoned_with_in_float64(values, n):
+    values = np.float32(values)
+    x0, x1, y0, y1 = values + np.float32([0, 2e4, 0, 3e4])  # as they come out of a detector
+    box, plain = Box(x0, y0, x1, y1), Box(float(x0), float(y0), float(x1), float(y1))
+    assert Comb.from_box(box.x0, box.x1, n) == Comb.from_box(x0, x1, n) == Comb.from_box(plain.x0, plain.x1, n)
+    scale, shift = values[:2] / 1000
+    comb = Comb.from_scale_shift(scale, shift, n, np.uint8(200))
+    assert comb == Comb.from_scale_shift(float(scale), float(shift), n, 200)
+    assert type(comb.first) is type(comb.step) is float
+    assert Comb(np.uint8(200), np.uint8(100)).box(5) == (150.5, 650.5)
+    assert Gaussian(np.float32(0.7)).s == float(np.float32(0.7))
+    assert type(Gaussian(np.float32(0.7)).s) is float
+
+
+@pytest.mark.parametrize("n", [0, -3, 1.5, 2.5])
+def test_a_count_is_a_whole_number_of_one_or_more(n):
+    for make in (
+        lambda: Comb.from_box(0, 9, n),
+        lambda: Comb.from_scale_shift(1, 0, n, 9),
+        lambda: Comb.from_scale_shift(1, 0, 9, n),
+        lambda: Comb(0, 1).places(n),
+    ):
+        with pytest.raises(ParameterError, match="whole number"):
+            make()
 
 
 def test_a_refusal_is_also_a_value_error():

@@ -1,5 +1,6 @@
 """Glimpses against plain loops, torch and Pillow; never square, never centred."""
 
+import sys
 import tracemalloc
 
 import numpy as np
@@ -269,9 +270,14 @@ def test_what_is_no_image_is_refused(shape):
 def test_a_dtype_that_has_no_range_is_refused_with_the_remedy():
     with pytest.raises(ParameterError, match="float32"):
         extract(np.zeros((5, 7), np.int64), Spec.from_box(Box(0, 0, 2, 3), (5, 7)))
+    swapped = np.full((4, 3), 65535, ">u2" if sys.byteorder == "little" else "<u2")
+    with pytest.raises(ParameterError) as caught:
+        extract(swapped, Spec.from_box(Box(0, 0, 3, 4), (2, 3)))
+    remedy = eval(caught.value.hint, {"image": swapped})  # noqa: S307 - as who reads it would
+    np.testing.assert_allclose(extract(remedy, Spec.from_box(Box(0, 0, 3, 4), (2, 3))), 1, atol=1e-6)
 
 
-@pytest.mark.parametrize("size", [(0, 5), (5, -1), (40000, 1), (20000, 20000)])
+@pytest.mark.parametrize("size", [(0, 5), (5, -1), (2.5, 7), (40000, 1), (20000, 20000)])
 def test_a_size_that_cannot_be_meant_is_refused_before_memory_is_taken(size):
     with pytest.raises(ParameterError, match="glimpse"):
         Spec.from_box(Box(0, 0, 2, 3), size)

@@ -219,6 +219,20 @@ def test_vmap_over_places_over_images_and_over_both():
 
 
 @pytest.mark.usefixtures("form")
+@pytest.mark.filterwarnings("ignore:There is a performance drop", "ignore::DeprecationWarning")  # torch's own
+def test_autograd_s_own_batches_of_gradients_are_those_of_func():
+    images, u = pictures(2, 3, 23, 31), places()[0]
+
+    def mean(u):
+        return gt.gaussian_glimpse(images, u, *places()[1:], SIZE).mean((2, 3))
+
+    jacobian = torch.autograd.functional.jacobian(mean, u, vectorize=True)
+    torch.testing.assert_close(jacobian, jacrev(mean)(u))
+    second = torch.autograd.functional.hessian(lambda v: loss_of(v, images), u, vectorize=True)
+    torch.testing.assert_close(second, hessian(loss_of)(u, images), rtol=1e-7, atol=1e-9)
+
+
+@pytest.mark.usefixtures("form")
 def test_func_gives_the_gradients_of_autograd_of_both_orders_and_each_of_a_batch():
     images, u = pictures(2, 3, 23, 31), places()[0]
     leaf = u.clone().requires_grad_()

@@ -114,7 +114,8 @@ def _at_once(*inputs: Any) -> bool:
     watched = watched or torch._C._len_torch_dispatch_stack() > 0  # noqa: SLF001 - it has no other name
     tensors = [t for t in inputs if isinstance(t, Tensor)]
     plain = all(type(t) in {Tensor, torch.nn.Parameter} and t.device.type in {"cpu", "cuda"} for t in tensors)
-    return plain and not watched
+    batched = any(map(torch._C._functorch.is_legacy_batchedtensor, tensors))  # noqa: SLF001 - autograd's own, likewise
+    return plain and not watched and not batched
 
 
 def _outline(images: Tensor, near_y: Tensor, _off: Tensor, sharp_y: Tensor, near_x: Tensor, *_: Any) -> Tensor:
