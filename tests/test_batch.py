@@ -1364,10 +1364,11 @@ def test_verbose_says_what_came_of_each_picture_and_each_failure_once(photos, tm
 
 def test_ten_failures_are_told_and_how_many_more_there_are(photos, tmp_path):
     for n in range(12):
-        (photos / f"bad{n}.png").write_text("words")
+        (photos / f"bad{n}.png").write_text("words" if n < 7 else "")
     done = command(photos, "-o", tmp_path / "out", "--box", "3,2,17.5,19")
     assert done.stderr.count("error: ") == 10
-    assert f"\nand 2 more failures: {tmp_path}/out/errors.jsonl\n" in done.stderr
+    counts = "in all 7 not an image, 5 empty"
+    assert f"\nand 2 more failures ({counts}): {tmp_path}/out/errors.jsonl\n" in done.stderr
 
 
 def test_rows_come_from_stdin_and_a_dry_run_touches_nothing(photos, tmp_path):

@@ -291,7 +291,7 @@ def test_a_signal_ends_a_run_soon_with_one_line_and_130(name, photos, tmp_path, 
     os.killpg(run.pid, getattr(signal, name))
     out, err = run.communicate(timeout=10)
     assert time.monotonic() - began < 5
-    assert (run.returncode, out, err) == (130, "", "interrupted\n")
+    assert (run.returncode, out, err) == (130, "", "interrupted: the same command goes on from here\n")
     assert gone(run.pid, 5)
     assert command(photos, "-o", tmp_path / "out", *BOX).returncode == 0
 

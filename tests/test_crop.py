@@ -405,6 +405,29 @@ def test_a_dry_run_finds_what_would_keep_a_glimpse_from_being_written():
     assert not Path("none").exists()
 
 
+@pytest.mark.parametrize("option", ["-u", "-d", "-s", "--scale", "--shift"])
+def test_a_second_value_does_not_take_the_place_of_the_first_in_silence(option):
+    place = ["-u", "3,4"] if option in {"-d", "-s"} else ["--shift" if option == "--scale" else "--scale", ".5"]
+    place = [] if option == "-u" else place
+    assert run("photo.png", *place, option, "1,2", "--dry-run").exit_code == 0
+    refused(run("photo.png", *place, option, "1,2", option, "3,4"), 2, f"{option} is given twice")
+
+
+def test_a_picture_is_not_sent_to_a_terminal():
+    primary, secondary = os.openpty()
+    command = [sys.executable, "-m", "glimpse_cli", "crop", "photo.png", *BOX, "-o", "-"]
+    done = subprocess.run(command, stdout=secondary, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(secondary)
+    os.close(primary)
+    assert (done.returncode, "would send a picture to the terminal" in done.stderr) == (2, True)
+
+
+def test_standard_input_is_called_so():
+    refused(run("-", *BOX, input=b"words"), 1, "stdin is not an image")
+    done = run("-", "-u", "700,10", "-s", ".5", "--size", "5x7", input=png(PHOTO))
+    assert "warning: stdin: rows 0-6 of a_y are darkened by the post's eps, outside the picture" in done.stderr
+
+
 def test_every_command_tells_the_version():
     assert run("--version").stdout.startswith("glimpse ")
 

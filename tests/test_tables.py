@@ -188,6 +188,22 @@ def test_a_width_needs_the_gaussian_and_is_above_0():
     assert "columns x0,y0,x1,y1: u = " in bad(f"{BOXES}\na,1e200,2,2e200,4")
 
 
+@pytest.mark.parametrize(
+    ("table", "says"),
+    [
+        ("image,u_y,u_x,d,sy\na,1,2,3,4", "d and sy would be left aside"),
+        ("image,scale_y,scale_x,shift_y,shift_x,s\na,1,1,0,0,2", "s would be left aside"),
+        ("image,u,s,d\na,1,2,3", "no columns say where to look"),
+        ("image,u_y\na,1", "the column u_x is missing"),
+    ],
+)
+def test_columns_that_were_meant_to_say_the_place_are_not_left_aside(table, says):
+    said = refused(table)
+    assert says in said
+    assert "d_y,d_x" in said or "s_y,s_x" in said
+    assert isinstance(rows(f"{BOXES},d,s\na,1,2,3,4,5,6")[0], Row)  # of a box they are anybody's
+
+
 @pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
 def test_a_byte_that_is_not_utf8_is_told_with_its_line_whatever_mark_is_ahead(mark):
     assert "line 3 has the byte 0xff" in refused(mark + f"{BOXES}\na,1,2,3,4\n".encode() + b"\xff,1")

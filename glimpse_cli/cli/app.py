@@ -27,6 +27,7 @@ from glimpse_cli.files import shown
 
 COMMANDS = ("crop", "batch", "compare")  # a module each, which registers itself with `command`
 INTERRUPTED = 130
+ONCE = frozenset({"u", "d", "s", "scale", "shift"})  # options
 _loaded: dict[str, Any] = {}
 SETTINGS = {"help_option_names": ["-h", "--help"]}
 
@@ -61,7 +62,15 @@ def _no_type(ctx: Any) -> None:
 
 
 class Command(_Plain, typer.core.TyperCommand):
-    """A command whose parameters keep what was typed."""
+    """A command whose parameters keep what was typed; two values where there is one place are one too many."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """As Typer's, of which the last of several values would win."""
+        _, _, order = self.make_parser(ctx).parse_args(args=list(args))
+        for param in order:
+            if param.name in ONCE and order.count(param) > 1:
+                raise UsageError(f"{param.opts[0]} is given twice", hint="--box may be repeated; the rest is said once")
+        return super().parse_args(ctx, args)
 
 
 class App(_Plain, typer.core.TyperGroup):

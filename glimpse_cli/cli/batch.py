@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+from collections import Counter
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
@@ -11,7 +12,7 @@ import typer
 
 from glimpse_cli import files, tables
 from glimpse_cli.cli import talk
-from glimpse_cli.cli.app import command
+from glimpse_cli.cli.app import INTERRUPTED, command
 from glimpse_cli.cli.options import (
     JOBS,
     OUT,
@@ -149,9 +150,16 @@ def batch(
     from glimpse_cli.batch import run  # noqa: PLC0415 - numpy, Pillow and the pool, which `--help` does not pay for
 
     told: list[Failure] = []
-    with watching(said, told, LISTED) as watch:
-        summary = run(settings, watch)
-    _report(summary, settings, told, out, said)
+    reasons: Counter[str] = Counter()
+    try:
+        with watching(said, told, LISTED, reasons) as watch:
+            summary = run(settings, watch)
+    except KeyboardInterrupt as interrupt:
+        talk.note("interrupted: the same command goes on from here")
+        raise typer.Exit(INTERRUPTED) from interrupt
+    if not said.verbose:
+        _list_failures(told, reasons, settings.folder)
+    _report(summary, settings, out, said)
     if summary.exit_code:
         raise typer.Exit(summary.exit_code)
 
@@ -262,16 +270,12 @@ def _show_plan(settings: "Settings", out: BatchOptions) -> None:
             talk.say(json.dumps({"image": item.image, **row}))
         else:
             talk.say(f"{files.shown(item.path)} -> {files.shown(place_of(row, settings))}")
-    _list_failures(made.failures[:LISTED], len(made.failures), None)
+    _list_failures(made.failures[:LISTED], Counter(failure.reason for failure in made.failures), None)
     if made.failures:
         raise typer.Exit(FINISHED_WITH_FAILURES if made.items else 1)
 
 
-def _report(
-    summary: "Summary", settings: "Settings", told: "list[Failure]", out: BatchOptions, said: TalkOptions
-) -> None:
-    if not said.verbose:
-        _list_failures(told, summary.failed, settings.folder)
+def _report(summary: "Summary", settings: "Settings", out: BatchOptions, said: TalkOptions) -> None:
     if out.json:
         talk.say(json.dumps({**asdict(summary), "folder": settings.folder}))
     if said.quiet:
@@ -284,15 +288,18 @@ def _report(
         talk.warn(f"of {gone} of an earlier run nothing is wanted now; what it wrote stays (--force takes it away)")
     if summary.warned:
         many = "1 glimpse has" if summary.warned == 1 else f"{summary.warned} glimpses have"
-        talk.warn(f"{many} warnings: see metadata.jsonl")
+        talk.warn(f"{many} warnings: see {files.shown(Path(settings.folder, 'metadata.jsonl'))}")
     talk.note(
         f"{summary.done} done, {summary.failed} failed, {summary.skipped} skipped of {summary.rows}"
         f" in {summary.seconds:.1f} s{f' ({counts} passed over)' if counts else ''}"
     )
 
 
-def _list_failures(told: "list[Failure]", count: int, folder: str | None) -> None:
+def _list_failures(told: "list[Failure]", reasons: Counter[str], folder: str | None) -> None:
+    """The first failures, and where there are more, how many of each kind there are in all."""
     for failure in told:
         talk.explain(failure.error)
-    if count > len(told):
-        talk.note(f"and {count - len(told)} more failures{f': {files.shown(folder)}/errors.jsonl' if folder else ''}")
+    if reasons.total() > len(told):
+        kinds = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common())
+        where = f": {files.shown(Path(folder, 'errors.jsonl'))}" if folder else ""
+        talk.note(f"and {reasons.total() - len(told)} more failures (in all {kinds}){where}")

@@ -211,7 +211,7 @@ def _compare(image: str, target: Path | None, task: Task) -> tuple[dict[str, Any
     """One picture: its numbers said, its picture written, its part of the page made."""
     from glimpse_cli import compare, images  # noqa: PLC0415 - numpy and Pillow, which `glimpse --help` does not pay for
 
-    found = compare.compare(outputs.read(image), image, task.plan)
+    found = compare.compare(outputs.read(image), outputs.name_of(image), task.plan)
     document = {
         "input": image,
         **compare.document(found),
@@ -219,14 +219,14 @@ def _compare(image: str, target: Path | None, task: Task) -> tuple[dict[str, Any
         "failures": compare.failures(found.rows, task.limits),
     }
     if target is not None:
-        figure = compare.figure(found, files.shown(Path(image).name))
+        figure = compare.figure(found, files.shown(Path(outputs.name_of(image)).name))
         files.write_whole(target, images.encode_picture(figure, format_of(str(target), "-o")))
     _tell(document, task)
     return document, compare.section(found, document) if task.show.report else None
 
 
 def _tell(document: dict[str, Any], task: Task) -> None:
-    name = files.shown(document["input"])
+    name = files.shown(outputs.name_of(document["input"]))
     if not task.said.quiet:
         for warning in document["warnings"]:
             talk.warn(f"{name}: {warning}")
@@ -292,7 +292,7 @@ def _pictures(images: Sequence[str], show: ShowOptions) -> list[Path | None]:
     path = Path(show.output)
     if show.output and (len(images) > 1 or show.output.endswith(("/", os.sep)) or path.is_dir()):
         outputs.require_folder(path, len(images))
-        return [path / f"{'stdin' if image == PIPE else Path(image).stem}.compare.png" for image in images]
+        return [path / f"{Path(outputs.name_of(image)).stem}.compare.png" for image in images]
     if format_of(show.output, "-o") == "npy":
         raise UsageError("npy is no picture", hint="-o compare.png")
     return [path]

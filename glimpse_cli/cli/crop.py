@@ -138,7 +138,8 @@ def _crop(image: str, targets: Sequence[Target], task: Task) -> int:
     """One picture; returns how many of its looks failed."""
     from glimpse_cli import items  # noqa: PLC0415 - numpy and Pillow, which `glimpse --help` does not pay for
 
-    loaded = items.load(outputs.read(image), image, task.looks, task.reading, preview=task.kind.mask == "png")
+    data, name = outputs.read(image), outputs.name_of(image)
+    loaded = items.load(data, name, task.looks, task.reading, preview=task.kind.mask == "png")
     failed = 0
     for sight, target in zip(loaded.sights, targets, strict=True):
         try:
@@ -173,11 +174,12 @@ def _write(target: Target, glimpse: bytes, mask: bytes) -> None:
 
 
 def _tell(image: str, report: dict[str, Any], target: Target, task: Task) -> None:
+    name = files.shown(outputs.name_of(image))
     if not task.said.quiet:
         for warning in report["warnings"]:
-            talk.warn(f"{files.shown(image)}: {warning}")
+            talk.warn(f"{name}: {warning}")
     if task.said.verbose:
-        talk.note(f"{files.shown(image)}: {report['method']} on {report['device']}, {json.dumps(report['place'])}")
+        talk.note(f"{name}: {report['method']} on {report['device']}, {json.dumps(report['place'])}")
     if task.out.json:
         written = {"glimpse": target.glimpse, "mask": target.mask}
         named = {name: None if path is None else str(path) for name, path in written.items()}
@@ -216,7 +218,9 @@ def _mask_format(out: CropOptions, glimpses: int) -> "MaskFormat | None":
         raise UsageError(f"-o - takes one glimpse, got {glimpses}", hint="-o FOLDER/")
     with_it = {"--mask": out.mask, "--mask-format": out.mask_format, "--json": out.json}
     if typed := next((name for name, value in with_it.items() if value), None):
-        raise UsageError(f"-o - sends the glimpse alone; {typed} does not go with it")
+        raise UsageError(f"-o - sends the glimpse alone; {typed} does not go with it", hint=f"-o FILE {typed}")
+    if sys.stdout.isatty() and not out.dry_run:
+        raise UsageError("-o - would send a picture to the terminal", hint="-o - > eye.png")
     return None
 
 
@@ -224,7 +228,7 @@ def _targets(image: str, looks: int, images: int, out: CropOptions, kind: "Writi
     """Where the glimpses of one picture go, numbered from 1 where it has several."""
     if out.output == PIPE:
         return [Target(None, None)]
-    path = Path("stdin" if image == PIPE else image)
+    path = Path(outputs.name_of(image))
     folder, stem, ending = Path(), path.stem, f".glimpse.{kind.format}"
     if out.output is not None and _is_folder(out, images):
         folder = Path(out.output)

@@ -15,7 +15,12 @@ FINISHED_WITH_FAILURES = 3
 
 def read(image: str) -> bytes:
     """The bytes of a picture, or of stdin."""
-    return files.read_stream(sys.stdin.buffer, "stdin") if image == PIPE else files.read_bytes(image)
+    return files.read_stream(sys.stdin.buffer, name_of(image)) if image == PIPE else files.read_bytes(image)
+
+
+def name_of(image: str) -> str:
+    """What a picture is called."""
+    return "stdin" if image == PIPE else image
 
 
 def told(error: GlimpseError | MemoryError, image: str) -> GlimpseError:
@@ -24,7 +29,7 @@ def told(error: GlimpseError | MemoryError, image: str) -> GlimpseError:
         return error
     from glimpse_cli.items import out_of_memory  # noqa: PLC0415 - numpy and Pillow, which `glimpse --help` does not pay for
 
-    return out_of_memory(image)
+    return out_of_memory(name_of(image))
 
 
 def require_folder(path: Path, images: int) -> None:

@@ -11,6 +11,8 @@ from glimpse_cli.cli.options import TalkOptions
 from glimpse_cli.files import shown
 
 if TYPE_CHECKING:
+    from collections import Counter
+
     from glimpse_cli.batch import Failure, News
     from glimpse_cli.batch import Progress as Counts
 
@@ -21,16 +23,18 @@ SECONDS = 10.0  # between two plain lines
 
 
 @contextmanager
-def watching(said: TalkOptions, told: "list[Failure]", most: int) -> Iterator["Watch"]:
+def watching(said: TalkOptions, told: "list[Failure]", most: int, reasons: "Counter[str]") -> Iterator["Watch"]:
     """What a run calls as it goes.
 
     Args:
         said: -q shows nothing, -v what came of each picture.
         told: is filled with the first failures, for the end; with -v they are shown where they happen.
         most: how many.
+        reasons: counts all of them.
     """
 
     def watch(progress: "Counts", news: "News") -> None:
+        reasons.update(failure.reason for failure in news.failures)
         if said.verbose:
             _tell(news)
         else:

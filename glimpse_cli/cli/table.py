@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from glimpse_cli import files
 from glimpse_cli.cli import talk
+from glimpse_cli.cli.outputs import name_of
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -28,7 +29,7 @@ def show(document: dict[str, Any], *, several_devices: bool) -> None:
     """
     from glimpse_cli.compare.columns import about  # noqa: PLC0415 - numpy, which `glimpse --help` does not pay for
 
-    talk.say(f"{files.shown(document['input'])}: {about(document)}")
+    talk.say(f"{files.shown(name_of(document['input']))}: {about(document)}")
     _print(document["rows"], several_devices=several_devices)
     _say_notes(document["notes"])
 

@@ -55,9 +55,11 @@ def encode(
 
 
 def encode_picture(rgb: NDArray[np.uint8], format: str = "png") -> bytes:  # noqa: A002 - as in `encode`
-    """The bytes of a drawing, uint8 (h, w, 3), in any format of `encode`."""
+    """The bytes of a drawing, uint8 (h, w, 3), in any format of `encode` but npy, which holds numbers in [0, 1]."""
     _require(format, 8, None)
-    return _npy(rgb) if format == "npy" else _written(rgb, format, None)
+    if format == "npy":
+        raise ParameterError("npy is no picture", hint="png")
+    return _written(rgb, format, None)
 
 
 def _written(numbers: NDArray[Any], kind: str, quality: int | None) -> bytes:

@@ -109,9 +109,15 @@ def spelling_of(columns: Sequence[str], name: str, defaults: Defaults) -> str:
         two = " and ".join(",".join(_SPELLINGS[key]) for key in whole)
         raise UsageError(f"{name}: its columns say the place more than once: {two}", hint="keep one of them")
     if not whole:
-        nearest = max(_SPELLINGS.values(), key=lambda names: len(present.intersection(names)) / len(names))
+        shares = {names: len(present.intersection(names)) / len(names) for names in _SPELLINGS.values()}
+        nearest = max(shares, key=shares.__getitem__)
         missing = next(column for column in nearest if column not in present)
-        raise UsageError(f"{name}: the column {missing} is missing", why=found, hint=_ASK)
+        what = f"the column {missing} is missing" if shares[nearest] else "no columns say where to look"
+        raise UsageError(f"{name}: {what}", why=found, hint=_ASK)
+    if whole[0] not in _BOXES and (meant := present & _MISTAKEN.keys()):
+        two = " and ".join(sorted({_MISTAKEN[column] for column in meant}))
+        told = " and ".join(map(shown, sorted(meant)))
+        raise UsageError(f"{name}: {told} would be left aside", why=found, hint=f"a column for each axis: {two}")
     for pair in (_STEP, _WIDTH) if whole[0] == "comb" else (_WIDTH,):
         if len(present.intersection(pair)) == 1:
             missing = next(column for column in pair if column not in present)
@@ -136,7 +142,8 @@ _SOMEWHERE: dict[str, Place] = {
 }
 
 
-_ASK = "image and " + " or ".join(",".join(names) for names in _SPELLINGS.values())
+_ASK = "image and x0,y0,x1,y1 or x,y,w,h or u_y,u_x[,d_y,d_x][,s_y,s_x] or scale_y,scale_x,shift_y,shift_x"
+_MISTAKEN = {name: f"{name[0]}_y,{name[0]}_x" for name in ("d", "dy", "dx", "s", "sy", "sx")}  # in the post's own words
 
 
 def row_of(record: Record, number: int, spelling: str, defaults: Defaults) -> Row | BadRow:
