@@ -140,6 +140,10 @@ def batch(
     glimpse batch photos -o eyes --from boxes.csv
 
     The same command again does only what is missing, changed or failed.
+
+    A TABLE has a column image, and one place: x0,y0,x1,y1 or x,y,w,h or
+    u_y,u_x (with d_y,d_x and s_y,s_x) or scale_y,scale_x,shift_y,shift_x.
+    It may have method, width, height and id; other columns travel along.
     """
     if os.name == "nt":
         raise UsageError("batch needs Linux or macOS: its workers and its lock are POSIX", hint="WSL, or glimpse crop")
