@@ -259,7 +259,7 @@ def test_what_is_transparent_is_not_drawn():
     alpha = np.where(np.arange(31)[:, None, None] + np.arange(47)[:, None] < 40, 255, 0).astype(np.uint8)
     other = np.where(alpha == 0, 255 - PHOTO, PHOTO)
     one, two = (
-        compare.figure(compared(np.concatenate([picture, alpha], 2), INSIDE, methods="gaussian,stn", repeats=0), "x")
+        compare.figure(compared(np.concatenate([picture, alpha], 2), INSIDE, methods="gaussian,stn", repeats=0))
         for picture in (PHOTO, other)
     )
     assert (one == two).mean() > 0.999  # the preview and the glimpses may round apart
@@ -447,7 +447,7 @@ def test_any_place_on_any_picture_has_its_numbers(place, size, padding, picture)
     found = compared(picture, place, size, padding=padding, repeats=0)
     json.dumps(compare.document(found), allow_nan=False)
     assert all(compare.notes(found))
-    assert compare.figure(found, "any").dtype == np.uint8
+    assert compare.figure(found).dtype == np.uint8
     for row in found.rows:
         assert 0 <= row.pixels_seen <= row.pixels_read <= picture.shape[0] * picture.shape[1]
         assert row.noise_gain >= 0
@@ -459,7 +459,7 @@ def test_a_picture_is_drawn_against_what_its_numbers_are_against(place, label, m
     given = {}
     monkeypatch.setattr(draw, "panel", lambda *_, **known: given.update(known))
     found = compared(PHOTO, place, methods="gaussian,stn", repeats=0)
-    compare.figure(found, "any")
+    compare.figure(found)
     assert found.reference == label
     if label is None:
         assert given["reference"] is None

@@ -218,11 +218,11 @@ def _compare(image: str, target: Path | None, task: Task) -> tuple[dict[str, Any
         "notes": compare.notes(found),
         "failures": compare.failures(found.rows, task.limits),
     }
-    if target is not None:
-        figure = compare.figure(found, files.shown(Path(outputs.name_of(image)).name))
-        files.write_whole(target, images.encode_picture(figure, format_of(str(target), "-o")))
+    panel = compare.figure(found) if task.plan.drawn else None
+    if target is not None and panel is not None:
+        files.write_whole(target, images.encode_picture(panel, format_of(str(target), "-o")))
     _tell(document, task)
-    return document, compare.section(found, document) if task.show.report else None
+    return document, compare.section(found, document, panel) if task.show.report and panel is not None else None
 
 
 def _tell(document: dict[str, Any], task: Task) -> None:

@@ -1,5 +1,7 @@
 """The picture of a comparison, and its glimpses as pictures of their own."""
 
+from pathlib import PurePath
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -7,17 +9,17 @@ from glimpse_cli import draw
 from glimpse_cli.banks import Floats
 from glimpse_cli.compare.lenses import values
 from glimpse_cli.compare.rows import Comparison, Row
+from glimpse_cli.files import shown as shown_name
 from glimpse_cli.items import Loaded, outline
 
 Pixels = NDArray[np.uint8]
 
 
-def figure(comparison: Comparison, title: str) -> Pixels:
+def figure(comparison: Comparison) -> Pixels:
     """(height, width, 3): the input with its box, each glimpse, what it attended to, and where they differ.
 
     Args:
         comparison: of one picture, loaded with its preview.
-        title: what the input is called.
     """
     loaded, rows = comparison.loaded, comparison.rows
     spec = rows[0].sight.spec
@@ -28,7 +30,7 @@ def figure(comparison: Comparison, title: str) -> Pixels:
     window = draw.Window(shown(values(rows[0].sight.read(*seen), alpha=loaded.alpha), alpha=loaded.alpha), *seen)
     panels = [_panel_row(row, label, loaded) for row, label in zip(rows, comparison.labels, strict=True)]
     mirrored = spec.y.comb.step < 0, spec.x.comb.step < 0
-    reference = None
+    title, reference = shown_name(PurePath(comparison.name).name), None
     if comparison.reference is not None and comparison.compared_with is not None:
         reference = comparison.reference, _opaque(comparison.compared_with, alpha=loaded.alpha)
     return draw.panel(

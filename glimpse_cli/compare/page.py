@@ -15,7 +15,7 @@ from typing import Any
 
 from glimpse_cli.compare.columns import OFF, about, basis, cell, columns, head, off
 from glimpse_cli.compare.contenders import METRICS
-from glimpse_cli.compare.figure import figure, shown
+from glimpse_cli.compare.figure import Pixels, shown
 from glimpse_cli.compare.rows import Comparison
 from glimpse_cli.compare.words import EXPLAINED, notes_of_means
 from glimpse_cli.files import shown as shown_name
@@ -37,9 +37,8 @@ class Section:
     glimpses: tuple[tuple[str, bytes], ...]
 
 
-def section(comparison: Comparison, document: dict[str, Any]) -> Section:
-    """What the page shows of one comparison; holds on to none of its pixels but those."""
-    panel = figure(comparison, shown_name(PurePath(comparison.name).name))
+def section(comparison: Comparison, document: dict[str, Any], panel: Pixels) -> Section:
+    """What the page shows of one comparison, of which ``panel`` is the `figure`; holds on to no other pixels."""
     kind = "webp" if max(panel.shape) <= LONGEST["webp"] else "png"
     glimpses = [encode_picture(shown(row.glimpse, alpha=comparison.loaded.alpha)) for row in comparison.rows]
     return Section(
