@@ -312,6 +312,11 @@ def test_a_name_is_shortened_in_its_middle_until_it_fits(name):
     assert len(short) < 5 or (short[:3] == paper.plain(name)[:3] and short[-3:] == paper.plain(name)[-3:])
 
 
+def test_what_tells_names_of_one_length_apart_is_left():
+    names = [f"000000{image:06}.{row}.png" for image in (139, 285) for row in (7, 12)]
+    assert len({paper.shortened(name, 13, 100) for name in names}) == 4
+
+
 def test_letters_that_the_typeface_lacks_become_ones_that_it_has():
     assert paper.plain("Café 3 × 4 · −0.5 ± 日") == "Cafe 3 x 4 · -0.5 ± ?"  # noqa: RUF001 - these are the letters meant
 

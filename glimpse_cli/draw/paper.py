@@ -75,12 +75,12 @@ def line_height(size: int) -> int:
 
 
 def shortened(text: str, size: int, room: float) -> str:
-    """A text with as much of its middle left out as it takes to fit: both ends of a name tell it from its kin."""
+    """A text without some of its middle, so that it fits; both ends tell a name from others, the last most."""
     text = plain(text)
     if width_of(text, size) <= room:
         return text
     for kept in range(len(text) - 1, 1, -1):
-        short = f"{text[: (kept + 1) // 2]}...{text[len(text) - kept // 2 :]}"
+        short = f"{text[: kept // 3]}...{text[len(text) - (kept - kept // 3) :]}"
         if width_of(short, size) <= room:
             return short
     return text[:1]
