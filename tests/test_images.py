@@ -256,6 +256,16 @@ def test_planes_of_a_channel_each_are_put_together_and_their_16_bits_said_to_be_
         assert picture.warnings == notes
 
 
+@pytest.mark.parametrize("order", "<>")
+@pytest.mark.parametrize(("kind", "form"), [("f4", 3), ("i4", 2), ("i2", 2), ("u2", 1)])
+def test_numbers_of_a_tiff_are_what_they_are_in_both_byte_orders_packed_or_not(kind, form, order):
+    values = (RNG.integers(-30000, 30000, (H, W)) if form > 1 else GREY16).astype(kind)
+    tags = {258: int(kind[1]) * 8, 339: form}
+    for compression, pack in ((1, bytes), (8, zlib.compress)):
+        window = whole(tiff(pack(values.astype(order + kind).tobytes()), {**tags, 259: compression}, order))[1]
+        assert (window == values).all()
+
+
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_both_bytes_of_16_bits_are_turned_alike(orientation):
     for pixels, tags in ((GREY16, {258: 16}), (RGBA16[..., :3], {258: (16,) * 3, 262: 2, 277: 3})):

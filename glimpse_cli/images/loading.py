@@ -57,6 +57,13 @@ REFUSALS = (
 _ORIENTATION = 274  # the EXIF and TIFF tag
 _BITS, _PLANES = 258, 284  # TIFF: bits a sample, 2 for a plane a channel
 
+# Pillow's words for numbers of a given byte order -> for numbers of the machine's own.
+_NATIVE = {
+    **dict.fromkeys(("I;16S", "I;16BS"), "I;16NS"),
+    **dict.fromkeys(("I;32S", "I;32BS"), "I;32NS"),
+    **dict.fromkeys(("F;32F", "F;32BF"), "F;32NF"),
+}
+
 _lock = threading.RLock()  # Pillow's limits are globals
 
 logging.getLogger("PIL").addHandler(logging.NullHandler())  # its remarks are not for stderr
@@ -136,6 +143,7 @@ def load(data: bytes, name: str, frame: int, max_pixels: int) -> Loaded:
         tiles = _other_bytes(image.tile) if bits == 16 and tags.get(_PLANES) != 2 and not frame else []
         if end and not frame:
             image.fp = _Endless(data, end)
+        image.tile = [_native(tile) for tile in image.tile]
         image.load()  # once: after a failure a second load gives a black picture
         if decoder == "PNG" and frame == 0 and _may_be_short(image):
             strict.check_png_length(data, name)
@@ -219,6 +227,14 @@ def _other_bytes(tiles: list[Any]) -> list[Any]:
         raw = f"{base};16{other[order]}"
         swapped.append(tile._replace(args=raw if isinstance(tile.args, str) else (raw, *rest)))
     return swapped
+
+
+def _native(tile: Any) -> Any:
+    """A tile of libtiff's comes in the machine's own byte order, which Pillow minds for unsigned 16 bits only."""
+    if tile.codec_name != "libtiff":
+        return tile
+    raw, *rest = tile.args
+    return tile._replace(args=(_NATIVE.get(raw, raw), *rest))
 
 
 def _low(data: bytes, decoder: str, name: str, tiles: list[Any], max_pixels: int) -> Image.Image:
