@@ -1,7 +1,7 @@
 """Pictures in, right or refused; glimpses out, rounded once. The only user of Pillow's open and save.
 
-In:  ``strict`` reads the bytes, ``loading`` decodes them once behind every guard, ``storage`` and ``colour``
-make numbers of a window, and ``picture`` turns it upright. Out: ``saving``.
+In:  ``strict`` and ``tiff`` read the bytes, ``loading`` decodes them once behind every guard, ``storage`` and
+``colour`` make numbers of a window, and ``picture`` turns it upright. Out: ``saving``.
 """
 
 from glimpse_cli.images.picture import MAX_PIXELS, Picture, decode

@@ -21,7 +21,7 @@ from PIL import Image, ImageFile
 
 from glimpse_cli.errors import InputError, PictureError, Reason
 from glimpse_cli.files import shown
-from glimpse_cli.images import strict
+from glimpse_cli.images import strict, tiff
 
 # The plugin that reads each allowed format; no other is ever imported. (EPS would run Ghostscript.)
 PLUGINS = {
@@ -138,7 +138,7 @@ def load(data: bytes, name: str, frame: int, max_pixels: int) -> Loaded:
         image, frames = _at_frame(data, decoder, name, frame, max_pixels)
         tags = getattr(image, "tag_v2", {})
         if decoder == "TIFF":
-            strict.check_tiff(tags, len(data), name)
+            tiff.check(tags, len(data), name)
         turned, bits = tags.get(_ORIENTATION, 1), _bits(data, decoder, tags)
         tiles = _other_bytes(image.tile) if bits == 16 and tags.get(_PLANES) != 2 and not frame else []
         if end and not frame:

@@ -7,8 +7,8 @@ a wrong checksum, a missing end, image data that is too short. No pixel is made 
 import re
 import struct
 import zlib
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Literal, NamedTuple
+from collections.abc import Callable, Iterator
+from typing import Literal, NamedTuple
 
 from glimpse_cli.errors import PictureError, Reason
 
@@ -295,7 +295,7 @@ def check_riff(data: bytes, name: str) -> None:
     Raises:
         PictureError: TRUNCATED.
     """
-    _require_length(8 + int.from_bytes(data[4:8], "little"), len(data), name)
+    require_length(8 + int.from_bytes(data[4:8], "little"), len(data), name)
 
 
 def check_boxes(data: bytes, name: str) -> None:
@@ -314,7 +314,7 @@ def check_boxes(data: bytes, name: str) -> None:
         if size < 8:
             raise PictureError(f"{name} is corrupt", why=f"a box of {size} bytes")
         at += size
-    _require_length(at, len(data), name)
+    require_length(at, len(data), name)
 
 
 def check_tiff_start(data: bytes, name: str) -> None:
@@ -327,69 +327,15 @@ def check_tiff_start(data: bytes, name: str) -> None:
     big = 43 in data[2:4]  # BigTIFF
     start = int.from_bytes(data[8:16] if big else data[4:8], order)
     entries = int.from_bytes(data[start : start + (8 if big else 2)], order)
-    _require_length(start + (8 + 20 * entries if big else 2 + 12 * entries), len(data), name)
+    require_length(start + (8 + 20 * entries if big else 2 + 12 * entries), len(data), name)
 
 
-def check_tiff(tags: Mapping[int, Any], length: int, name: str) -> None:
-    """Refuse what Pillow would read wrongly without a word, and pixels that lie behind the end of the file.
-
-    Args:
-        tags: of one picture of the file, by number.
-        length: of the file, in bytes.
-        name: as errors show it.
+def require_length(expected: int, length: int, name: str) -> None:
+    """See whether there are as many bytes as are needed.
 
     Raises:
-        PictureError: TRUNCATED, CORRUPT or UNSUPPORTED.
+        PictureError: TRUNCATED.
     """
-    of = {tag: _whole_numbers(tags.get(tag, default), tag, name) for tag, default in _TIFF_TAGS.items()}
-    bits, compression, planar = max(of[258]), of[259][0], of[284][0] == 2
-    if planar and compression == 1 and bits > 8:
-        raise PictureError(f"{name}: {bits}-bit TIFF with a plane a channel is not read", Reason.UNSUPPORTED)
-    if 2 in of[339] and bits <= 8:
-        raise PictureError(f"{name}: TIFF with signed bytes is not read", Reason.UNSUPPORTED)
-    for starts, counts in ((273, 279), (324, 325)):  # strips, tiles
-        ends = map(sum, zip(of[starts], of[counts], strict=False))
-        _require_length(max(ends, default=0), length, name)
-    _require_pieces(of, planar, name)
-    stored, most = sum(of[279]) + sum(of[325]), _EXPANSION.get(compression)
-    if stored and most:
-        pixels = of[256][0] * of[257][0] * bits * of[277][0] // 8
-        _require_length(pixels // most, stored, name)
-
-
-def _require_pieces(of: Mapping[int, tuple[int, ...]], planar: bool, name: str) -> None:
-    """Pillow leaves a strip or a tile that the directory does not list black, without a word."""
-    width, height = of[256][0], of[257][0]
-    if of[324]:
-        needed = -(-width // (of[322][0] or width)) * -(-height // (of[323][0] or height))
-    else:
-        needed = -(-height // (of[278][0] or height))
-    needed *= of[277][0] if planar else 1
-    found = len(of[324] or of[273])
-    if found < needed:
-        raise PictureError(f"{name} is truncated", Reason.TRUNCATED, why=f"{found} of {needed} strips or tiles")
-
-
-# TIFF's compressions -> how many bytes one byte can become: raw, LZW, deflate (twice), PackBits.
-_EXPANSION = {1: 1, 5: 1400, 8: 1032, 32946: 1032, 32773: 64}
-
-# The tags that are looked at: width, height, bits, compression; where strips are, samples a pixel, rows a strip,
-# how long strips are; planes; a tile's size, where tiles are, how long they are; what numbers samples are.
-_TIFF_TAGS: dict[int, Any] = {
-    **dict.fromkeys((256, 257, 278, 322, 323), 0),
-    **dict.fromkeys((258, 259, 277, 284, 339), 1),
-    **dict.fromkeys((273, 279, 324, 325), ()),
-}
-
-
-def _whole_numbers(value: Any, tag: int, name: str) -> tuple[int, ...]:
-    numbers = value if isinstance(value, tuple) else (value,)
-    if not all(isinstance(number, int) for number in numbers) or (not numbers and _TIFF_TAGS[tag] != ()):
-        raise PictureError(f"{name} is corrupt", why=f"TIFF tag {tag} should hold whole numbers")
-    return numbers
-
-
-def _require_length(expected: int, length: int, name: str) -> None:
     if length < expected:
         raise PictureError(f"{name} is truncated", Reason.TRUNCATED, why=f"{length} of {expected} bytes")
 
