@@ -740,6 +740,70 @@ def test_a_tiff_that_lists_too_few_strips_is_refused():
     refused(planes, Reason.TRUNCATED, "1 of 3 strips")
 
 
+def strip_of(data):
+    """(the strip of a TIFF of Pillow's, its tags that say how to read it)."""
+    tags = Image.open(io.BytesIO(data)).tag_v2
+    ((start,), (length,)) = tags[273], tags[279]
+    return data[start : start + length], {tag: tags[tag] for tag in (257, 256, 259, 262, 278) if tag in tags}
+
+
+def short(strip):
+    """A strip of which a part was never written: cut, or zeros."""
+    for share in (0.1, 0.5, 0.9):
+        keep = int(len(strip) * share)
+        yield strip[:keep]
+        yield strip[:keep].ljust(len(strip), b"\0")
+
+
+def test_a_jpeg_in_a_tiff_that_ends_early_is_refused():
+    for order in "<>":
+        jpeg, tags = saved(SMOOTH, "JPEG"), {256: 62, 257: 46, 258: (8, 8, 8), 259: 7, 262: 6, 277: 3, 278: 46}
+        assert np.abs(whole(tiff(jpeg, tags, order))[1].astype(int) - whole(jpeg)[1]).max() <= 2
+        for strip in short(jpeg):
+            refused(tiff(strip, tags, order), Reason.TRUNCATED, "truncated")
+
+
+@pytest.mark.parametrize("order", "<>")
+@pytest.mark.parametrize("fill", [1, 2])
+@pytest.mark.parametrize("kind", ["group3", "group4", "tiff_ccitt"])
+def test_a_fax_whose_rows_end_early_is_refused(kind, fill, order):
+    bits = SMOOTH[..., 0] > 120
+    strip, tags = strip_of(saved(Image.fromarray(bits), "TIFF", compression=kind))
+
+    def fax(strip):
+        written = bytes(int(f"{v:08b}"[::-1], 2) for v in strip) if fill == 2 else strip
+        return tiff(written, {**tags, 258: 1, 266: fill}, order)
+
+    assert (whole(fax(strip))[1] == bits * 255).all()
+    for part in short(strip):
+        refused(fax(part), Reason.CORRUPT, "corrupt")
+    if kind != "group3":  # there rows have marks, and libtiff finds the next one
+        middle = len(strip) // 2
+        refused(fax(strip[:middle] + bytes(9) + strip[middle + 9 :]), Reason.CORRUPT, "corrupt")
+
+
+def test_a_fax_of_a_bigtiff_and_one_in_strips_are_read():
+    bits = SMOOTH[..., 0] > 120
+    strip, tags = strip_of(saved(Image.fromarray(bits), "TIFF", compression="group4"))
+    top, bottom = (
+        strip_of(saved(Image.fromarray(half), "TIFF", compression="group4"))[0] for half in (bits[:30], bits[30:])
+    )
+    several = {258: 1, **tags, 273: (0, len(top)), 278: 30, 279: (len(top), len(bottom))}
+    assert (whole(tiff(top + bottom, several))[1] == bits * 255).all()
+    refused(tiff(top + bottom, {**several, 279: (len(top), len(bottom) // 2)}), Reason.CORRUPT, "of strip 1")
+    for keep in (len(strip), len(strip) // 2):
+        table = b"".join(
+            struct.pack("<HHQQ", tag, 4, 1, value)
+            for tag, value in sorted({**tags, 258: 1, 273: 16, 277: 1, 279: keep}.items())
+        )
+        data = struct.pack("<2sHHHQ", b"II", 43, 8, 0, 16 + len(strip)) + strip
+        data += struct.pack("<Q", len(table) // 20) + table + bytes(8)
+        if keep == len(strip):
+            assert (whole(data)[1] == bits * 255).all()
+        else:
+            refused(data, Reason.CORRUPT, "Fax4Decode")
+
+
 def test_a_tiff_whose_numbers_are_words_is_corrupt():
     data = tiff(RGB.tobytes(), {258: (8, 8, 8), 262: 2, 277: 3})
     for tag in (273, 279):

@@ -6,13 +6,14 @@ Whatever Pillow raises becomes one of the six reasons here and nowhere else.
 import importlib
 import logging
 import os
+import re
 import struct
 import sys
 import threading
 import warnings
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from io import BytesIO
 from typing import Any
@@ -134,11 +135,16 @@ def load(data: bytes, name: str, frame: int, max_pixels: int) -> Loaded:
         InputError: there is no such frame.
     """
     decoder, end = strict.check(data, name)
-    with _quiet() if decoder == "TIFF" else nullcontext():
+    heard: list[str] = []
+    with _listening(heard) if decoder == "TIFF" else nullcontext():
         image, frames = _at_frame(data, decoder, name, frame, max_pixels)
         tags = getattr(image, "tag_v2", {})
         if decoder == "TIFF":
-            tiff.check(tags, len(data), name)
+            directory = tiff.directory_of(tags, data, name)
+            tiff.check(directory)
+            ended = tiff.with_fax_ends(directory)
+            if ended is not data:
+                image, _ = _at_frame(ended, decoder, name, 0, max_pixels)
         turned, bits = tags.get(_ORIENTATION, 1), _bits(data, decoder, tags)
         tiles = _other_bytes(image.tile) if bits == 16 and tags.get(_PLANES) != 2 and not frame else []
         if end and not frame:
@@ -148,6 +154,8 @@ def load(data: bytes, name: str, frame: int, max_pixels: int) -> Loaded:
         if decoder == "PNG" and frame == 0 and _may_be_short(image):
             strict.check_png_length(data, name)
         low = _low(data, decoder, name, tiles, max_pixels) if tiles else None
+    for said in filter(_DECODING.match, heard):
+        raise PictureError(f"{name} is corrupt", why=shown(said))
     notes: list[str] = []
     orientation = turned if decoder == "TIFF" else _exif_orientation(image, notes)
     orientation = orientation if orientation in range(1, 9) else 1  # others exist, and mean nothing
@@ -285,22 +293,34 @@ def _exif_orientation(image: Image.Image, notes: list[str]) -> int:
         return 1
 
 
+# How libtiff names the part of it that complains, where it is one that decodes.
+_DECODING = re.compile(r"\w*Decode\w*: ")
+
+
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep libtiff, which prints its complaints on file descriptor 2 by itself, from doing so."""
+def _listening(heard: list[str]) -> Iterator[None]:
+    """Keep libtiff, which prints its complaints on file descriptor 2 by itself, from doing so.
+
+    Args:
+        heard: gets them, a line each, when the block ends.
+    """
     try:
         kept = os.dup(2)
     except OSError:  # the process has no stderr
-        yield
-        return
-    nowhere = os.open(os.devnull, os.O_WRONLY)
+        kept = os.open(os.devnull, os.O_WRONLY)
+    reader, writer = os.pipe()
+    for end in (reader, writer):
+        os.set_blocking(end, False)  # a flood of complaints loses its end, and nobody waits for anybody
     try:
-        os.dup2(nowhere, 2)
+        os.dup2(writer, 2)
         yield
     finally:
         os.dup2(kept, 2)
         os.close(kept)
-        os.close(nowhere)
+        os.close(writer)
+        with suppress(BlockingIOError):  # a child process may hold the other end
+            heard += os.read(reader, 2**16).decode("latin-1").splitlines()
+        os.close(reader)
 
 
 def _refusal(error: BaseException, name: str) -> PictureError:
