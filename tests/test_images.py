@@ -245,15 +245,101 @@ def test_16_bits_stay_16_bits_in_tiff_in_both_byte_orders(order):
             assert (window == pixels[..., : 3 if tags.get(338) == 0 else None]).all()
 
 
-def test_planes_of_a_channel_each_are_put_together_and_their_16_bits_said_to_be_lost():
-    pixels = RGBA16[..., :3]
-    for depth, shift, notes in ((8, 8, ()), (16, 0, ("its 16 bits a sample became 8",))):
-        strips = [zlib.compress((pixels[..., c] >> shift).astype(f"<u{depth // 8}").tobytes()) for c in range(3)]
-        offsets = (0, len(strips[0]), len(strips[0]) + len(strips[1]))
-        tags = {258: (depth,) * 3, 259: 8, 262: 2, 273: offsets, 277: 3, 279: tuple(map(len, strips)), 284: 2}
-        picture, window = whole(tiff(b"".join(strips), tags))
-        assert (window == pixels >> 8).all()
-        assert picture.warnings == notes
+def planar(pixels, tags, order, *, packed, rows=9):
+    """A TIFF with a plane a channel, in strips."""
+    kind = f"{order}u{pixels.itemsize}"
+    planes = np.moveaxis(pixels, -1, 0)
+    strips = [plane[top : top + rows].astype(kind).tobytes() for plane in planes for top in range(0, H, rows)]
+    strips = [zlib.compress(strip) if packed else strip for strip in strips]
+    offsets = tuple(np.cumsum([0, *map(len, strips)])[:-1].tolist())
+    channels = pixels.shape[2]
+    tags = {258: (pixels.itemsize * 8,) * channels, 277: channels, 278: rows, 284: 2, **tags}
+    return tiff(b"".join(strips), {**tags, 259: 8 if packed else 1, 273: offsets, 279: tuple(map(len, strips))}, order)
+
+
+def contiguous(pixels, tags, order):
+    channels = pixels.shape[2]
+    strip = pixels.astype(f"{order}u{pixels.itemsize}").tobytes()
+    return tiff(strip, {258: (pixels.itemsize * 8,) * channels, 277: channels, **tags}, order)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("order", "<>")
+def test_planes_of_a_channel_each_keep_every_bit_of_every_channel(order, packed):
+    for pixels, tags in (
+        (RGB, {262: 2}),
+        (RGBA, {262: 2, 338: 2}),
+        (RGBA[..., :2], {262: 1, 338: 2}),
+        (RGBA16[..., :3], {262: 2}),
+        (RGBA16, {262: 2, 338: 2}),
+    ):
+        picture, window = whole(planar(pixels, tags, order, packed=packed))
+        assert picture.peak == np.iinfo(pixels.dtype).max
+        assert (window == pixels).all()
+        assert picture.warnings == ()
+        turned_over = whole(planar(pixels, {**tags, 274: 6}, order, packed=packed))
+        assert turned_over[0].orientation == 6
+        assert (turned_over[1] == turned(pixels, 6)).all()
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("order", "<>")
+def test_planes_mean_what_channels_that_lie_together_mean(order, packed):
+    alpha = np.maximum(RGBA[..., 3:], 128)
+    premultiplied = np.dstack([(RGB * (alpha / 255)).astype(np.uint8), alpha])
+    for pixels, tags in (
+        (RGB, {262: 8}),  # CIELAB
+        (RGBA, {262: 5}),  # inks
+        (premultiplied, {262: 2, 338: 1}),
+        (premultiplied[..., 2:], {262: 1, 338: 1}),
+        (premultiplied.astype(np.uint16) * 257, {262: 2, 338: 1}),
+        (RGBA, {262: 2, 338: 0}),  # more than the colours, and not alpha
+        (RGBA[..., :2], {262: 1, 338: 0}),
+        (np.dstack([RGBA, GREY]), {262: 2, 338: (2, 0)}),
+    ):
+        want, got = whole(contiguous(pixels, tags, order)), whole(planar(pixels, tags, order, packed=packed))
+        assert (got[1] == want[1]).all()
+        assert got[0].warnings == want[0].warnings
+
+
+def test_the_first_of_several_planes_that_mean_nothing_is_read():
+    values = RGBA16[..., :2]
+    for packed in (False, True):
+        for photometric in (0, 1):
+            window = whole(planar(values, {262: photometric, 338: 0}, "<", packed=packed))[1]
+            assert (window == (values[..., 0] if photometric else 65535 - values[..., 0])).all()
+
+
+def test_planes_of_a_bigtiff_and_of_a_later_page_are_read():
+    pages = [RGB, RGBA16[..., :3]]
+    tags = [{256: W, 257: H, 258: 8 * p.itemsize, 259: 1, 262: 2, 277: 3, 278: H, 284: 2} for p in pages]
+    planes = [np.moveaxis(p, -1, 0).astype(f"<u{p.itemsize}").tobytes() for p in pages]
+    data = struct.pack("<2sHHHQ", b"II", 43, 8, 0, 16 + sum(map(len, planes))) + b"".join(planes)
+    start = 16
+    for number, (plane, entries) in enumerate(zip(planes, tags, strict=True)):
+        share, size = len(plane) // 3, 8 + 20 * 10 + 8
+        lists = struct.pack("<6Q", *(start + share * k for k in range(3)), *(share,) * 3)
+        at = len(data) + size
+        values = {**{tag: (1, value) for tag, value in entries.items()}, 273: (3, at), 279: (3, at + 24)}
+        table = b"".join(struct.pack("<HHQQ", tag, 16, *value) for tag, value in sorted(values.items()))
+        data += struct.pack("<Q", 10) + table + struct.pack("<Q", 0 if number else at + len(lists)) + lists
+        start += len(plane)
+    for number, page in enumerate(pages):
+        picture, window = whole(data, frame=number)
+        assert picture.frames == 2
+        assert (window == page).all()
+    with pytest.raises(InputError, match="2 frames"):
+        images.decode(data, frame=2)
+
+
+def test_planes_that_no_picture_has_are_not_read():
+    refused(planar(RGB, {262: 2, 338: (0,) * 5}, "<", packed=True), Reason.UNSUPPORTED, "not read")
+    refused(planar(RGB, {262: 2, 277: 2**31}, "<", packed=True), Reason.CORRUPT, "corrupt")
+
+
+def test_planes_with_a_palette_and_alpha_are_not_read():
+    colours = tuple(int(v) for v in RNG.integers(0, 65536, 768))
+    refused(planar(RGBA[..., :2], {262: 3, 320: colours, 338: 2}, "<", packed=True), Reason.UNSUPPORTED, "planes")
 
 
 @pytest.mark.parametrize("order", "<>")
@@ -293,8 +379,6 @@ def test_16_bit_pgm_is_read_and_16_bit_ppm_says_what_it_lost():
 
 
 def test_what_pillow_would_read_wrongly_is_refused():
-    planes = tiff(RGBA16[..., :3].tobytes(), {258: (16,) * 3, 262: 2, 277: 3, 284: 2, 278: H})
-    refused(planes, Reason.UNSUPPORTED, "plane")
     refused(tiff(GREY.tobytes(), {339: 2}), Reason.UNSUPPORTED, "signed")
     refused(tiff(bytes(8 * H * W), {258: 64, 339: 3}), Reason.UNSUPPORTED, "not read")
 

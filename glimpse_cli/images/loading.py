@@ -13,7 +13,7 @@ import threading
 import warnings
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from io import BytesIO
 from typing import Any
@@ -134,35 +134,108 @@ def load(data: bytes, name: str, frame: int, max_pixels: int) -> Loaded:
         PictureError: what the bytes themselves give away, or too many pixels.
         InputError: there is no such frame.
     """
-    decoder, end = strict.check(data, name)
+    checked = strict.check(data, name)
+    if checked.decoder != "TIFF":
+        return _load(data, checked, name, frame, max_pixels)
     heard: list[str] = []
-    with _listening(heard) if decoder == "TIFF" else nullcontext():
-        image, frames = _at_frame(data, decoder, name, frame, max_pixels)
-        tags = getattr(image, "tag_v2", {})
-        if decoder == "TIFF":
-            directory = tiff.directory_of(tags, data, name)
-            tiff.check(directory)
-            ended = tiff.with_fax_ends(directory)
-            if ended is not data:
-                image, _ = _at_frame(ended, decoder, name, 0, max_pixels)
-        turned, bits = tags.get(_ORIENTATION, 1), _bits(data, decoder, tags)
-        tiles = _other_bytes(image.tile) if bits == 16 and tags.get(_PLANES) != 2 and not frame else []
-        if end and not frame:
-            image.fp = _Endless(data, end)
-        image.tile = [_native(tile) for tile in image.tile]
-        image.load()  # once: after a failure a second load gives a black picture
-        if decoder == "PNG" and frame == 0 and _may_be_short(image):
-            strict.check_png_length(data, name)
-        low = _low(data, decoder, name, tiles, max_pixels) if tiles else None
+    with _listening(heard):
+        loaded = _load_planes(data, name, frame, max_pixels) or _load(data, checked, name, frame, max_pixels)
     for said in filter(_DECODING.match, heard):
         raise PictureError(f"{name} is corrupt", why=shown(said))
+    return loaded
+
+
+def _load(data: bytes, checked: strict.Checked, name: str, frame: int, max_pixels: int) -> Loaded:
+    decoder, end = checked
+    image, frames = _at_frame(data, decoder, name, frame, max_pixels)
+    tags = getattr(image, "tag_v2", {})
+    if decoder == "TIFF":
+        directory = tiff.directory_of(tags, data, name)
+        tiff.check(directory)
+        ended = tiff.with_fax_ends(directory)
+        if ended is not data:
+            image, _ = _at_frame(ended, decoder, name, 0, max_pixels)
+    turned, bits = tags.get(_ORIENTATION, 1), _bits(data, decoder, tags)
+    tiles = _other_bytes(image.tile) if bits == 16 and not frame else []
+    if end and not frame:
+        image.fp = _Endless(data, end)
+    _decode(image)
+    if decoder == "PNG" and frame == 0 and _may_be_short(image):
+        strict.check_png_length(data, name)
+    low = _low(data, decoder, name, tiles, max_pixels) if tiles else None
     notes: list[str] = []
     orientation = turned if decoder == "TIFF" else _exif_orientation(image, notes)
-    orientation = orientation if orientation in range(1, 9) else 1  # others exist, and mean nothing
+    orientation = _known(orientation)
     if decoder == "PNG" and strict.is_grey_alpha16(data) and not frame:
         return Loaded(*_grey_alpha16(data, image), frames, orientation, bits=bits, notes=notes)
     clear = _scale_clear(image, bits) if decoder == "PNG" else None
     return Loaded(image, low, frames, orientation, decoder != "TIFF", bits, clear, notes)
+
+
+def _load_planes(data: bytes, name: str, frame: int, max_pixels: int) -> Loaded | None:
+    """A TIFF with a plane a channel, each read as a picture of its own; None for any other.
+
+    Of several planes Pillow forgets what they are: alpha that colour was multiplied by, the signs of CIELAB, the
+    second channel of two, the second byte of 16 bits.
+    """
+    places = tiff.places(data)
+    if not 0 <= frame < len(places):
+        return None
+    tags = _tags_at(data, places[frame])
+    if tags.get(_PLANES) != 2:
+        return None
+    directory = tiff.directory_of(tags, data, name)
+    channels = tiff.channels_of(directory)
+    if not channels:
+        return None
+    bits, orientation = max(directory.of[258]), _known(tags.get(_ORIENTATION, 1))
+    picture, _ = _at_frame(tiff.as_contiguous(directory, channels), "TIFF", name, 0, max_pixels)
+    tiff.check(directory)
+    args: Any = picture.tile[0].args
+    mode = args[0].partition(";")[0].rstrip("X") if channels > 1 else ""
+    if mode == "PA":
+        raise PictureError(f"{name}: TIFF with a palette and alpha in planes is not read", Reason.UNSUPPORTED)
+    planes = []
+    for number in range(Image.getmodebands(mode) if mode else 1):
+        image, _ = _at_frame(tiff.plane(directory, number, grey=channels > 1), "TIFF", name, 0, max_pixels)
+        _decode(image)
+        planes.append(image)
+    if not mode:
+        return Loaded(planes[0], None, len(places), orientation, pending=False, bits=bits)
+    highs, lows = zip(*map(_halves, planes), strict=True)
+    if mode == "LAB":
+        highs = (highs[0], *(high.point([value ^ 128 for value in range(256)]) for high in highs[1:]))
+    high = Image.merge(mode, highs)
+    high.info, high.format = picture.info, picture.format
+    low = Image.merge(mode, lows) if bits == 16 and mode in {"RGB", "RGBA"} else None
+    return Loaded(high, low, len(places), orientation, pending=False, bits=bits)
+
+
+def _tags_at(data: bytes, place: int) -> Any:
+    plugin, file = importlib.import_module("PIL.TiffImagePlugin"), BytesIO(data)
+    tags = plugin.ImageFileDirectory_v2(data[: 16 if data[2] == 43 else 8])  # as much as its header has
+    file.seek(place)
+    tags.load(file)
+    return tags
+
+
+def _halves(plane: Image.Image) -> tuple[Image.Image, Image.Image]:
+    """The high and the low bytes of 16 bits; 8 bits are both."""
+    if plane.mode == "L":
+        return plane, plane
+    stored = plane.tobytes()
+    first, second = (Image.frombytes("L", plane.size, stored[at::2]) for at in (0, 1))
+    return (first, second) if plane.mode == "I;16B" else (second, first)
+
+
+def _decode(image: ImageFile.ImageFile) -> None:
+    image.tile = [_native(tile) for tile in image.tile]
+    image.load()  # once: after a failure a second load gives a black picture
+
+
+def _known(orientation: Any) -> int:
+    """Others exist, and mean nothing."""
+    return orientation if orientation in range(1, 9) else 1
 
 
 def _at_frame(data: bytes, decoder: str, name: str, frame: int, max_pixels: int) -> tuple[ImageFile.ImageFile, int]:

@@ -5,12 +5,15 @@ Where Pillow or libtiff would go wrong without a word, the file gets another dir
 
 import struct
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 from glimpse_cli.errors import PictureError, Reason
 from glimpse_cli.images.strict import require_jpeg_end, require_length
 
 _JPEG = 7
+_YCBCR = 6
+_MOST_CHANNELS = 6
 _FAX = frozenset({2, 3, 4, 32771})  # CCITT's: RLE, group 3, group 4, RLE in words
 _NO_ZEROS = frozenset({2, 4})  # those with no two bytes of zeros between codes
 
@@ -49,13 +52,11 @@ def check(directory: Directory) -> None:
     """
     data, _, of, name = directory
     bits, compression = max(of[258]), of[259][0]
-    if of[284][0] == _PLANES and compression == 1 and bits > 8:
-        raise PictureError(f"{name}: {bits}-bit TIFF with a plane a channel is not read", Reason.UNSUPPORTED)
     if 2 in of[339] and bits <= 8:
         raise PictureError(f"{name}: TIFF with signed bytes is not read", Reason.UNSUPPORTED)
     for starts, counts in _PIECES:
         ends = map(sum, zip(of[starts], of[counts], strict=False))
-        require_length(max(ends, default=0), len(data), name)
+        require_length(max((*of[starts], *of[counts], *ends), default=0), len(data), name)
     _require_pieces(of, name)
     stored, most = sum(of[279]) + sum(of[325]), _EXPANSION.get(compression)
     if stored and most:
@@ -103,7 +104,7 @@ _TAGS: dict[int, Any] = {
 
 def _whole_numbers(value: Any, tag: int, name: str) -> tuple[int, ...]:
     numbers = value if isinstance(value, tuple) else (value,)
-    if not all(isinstance(number, int) for number in numbers) or (not numbers and _TAGS[tag] != ()):
+    if not all(isinstance(number, int) and number >= 0 for number in numbers) or (not numbers and _TAGS[tag] != ()):
         raise PictureError(f"{name} is corrupt", why=f"TIFF tag {tag} should hold whole numbers")
     return numbers
 
@@ -111,28 +112,92 @@ def _whole_numbers(value: Any, tag: int, name: str) -> tuple[int, ...]:
 # --- the same file with another directory -----------------------------------------------------------------
 
 
+class _Form(NamedTuple):
+    """How a directory is written; the types are those of `struct`."""
+
+    first: int  # where the offset of the first directory stands
+    entries: str  # how many there are
+    size: int  # of an entry
+    number: str  # an offset, and how many values an entry has
+    kind: int  # the entry's word for such numbers
+
+
+def _form(data: bytes) -> _Form:
+    order = "<" if data[:2] == b"II" else ">"
+    if 43 in data[2:4]:  # BigTIFF
+        return _Form(8, order + "Q", 20, order + "Q", 16)
+    return _Form(4, order + "H", 12, order + "I", 4)
+
+
+def places(data: bytes) -> list[int]:
+    """Where the directory of each picture lies."""
+    form, found = _form(data), dict[int, None]()
+    (at,) = struct.unpack_from(form.number, data, form.first)
+    with suppress(struct.error):  # the next one lies behind the end
+        while at and at not in found:
+            found[at] = None
+            (entries,) = struct.unpack_from(form.entries, data, at)
+            (at,) = struct.unpack_from(form.number, data, at + struct.calcsize(form.entries) + entries * form.size)
+    return list(found)
+
+
 def _with_tags(data: bytes, at: int, changes: Mapping[int, tuple[int, ...]]) -> bytes:
     """One picture only: the directory at ``at``, with some tags changed, added, or, of no value, left out."""
-    order = "<" if data[:2] == b"II" else ">"
-    # BigTIFF has its first offset at 8, counts in 8 bytes, entries of 20 and numbers of type 16, LONG8.
-    first, count, size, number, kind = (8, "Q", 20, "Q", 16) if 43 in data[2:4] else (4, "H", 12, "I", 4)
-    (entries,) = struct.unpack_from(order + count, data, at)
-    at += struct.calcsize(count)
+    form = _form(data)
+    (entries,) = struct.unpack_from(form.entries, data, at)
+    at += struct.calcsize(form.entries)
     table = {}
-    for start in range(at, at + entries * size, size):
-        (tag,) = struct.unpack_from(order + "H", data, start)
-        table[tag] = data[start : start + size]
+    for start in range(at, at + entries * form.size, form.size):
+        (tag,) = struct.unpack_from(form.entries[0] + "H", data, start)
+        table[tag] = data[start : start + form.size]
     lists = b""
     for tag, values in changes.items():
-        packed = struct.pack(f"{order}{len(values)}{number}", *values)
+        packed = b"".join(struct.pack(form.number, value) for value in values)
         if len(values) > 1:
-            lists, packed = lists + packed, struct.pack(order + number, len(data) + len(lists))
-        table[tag] = struct.pack(f"{order}HH{number}", tag, kind, len(values)) + packed
+            lists, packed = lists + packed, struct.pack(form.number, len(data) + len(lists))
+        table[tag] = (
+            struct.pack(form.entries[0] + "HH", tag, form.kind) + struct.pack(form.number, len(values)) + packed
+        )
         if not values:
             del table[tag]
-    head = data[:first] + struct.pack(order + number, len(data) + len(lists))
-    rows = [struct.pack(order + count, len(table)), *(table[tag] for tag in sorted(table)), bytes(8)]
+    head = data[: form.first] + struct.pack(form.number, len(data) + len(lists))
+    rows = [struct.pack(form.entries, len(table)), *(table[tag] for tag in sorted(table)), bytes(8)]
     return b"".join((head, memoryview(data)[len(head) :], lists, *rows))
+
+
+def channels_of(directory: Directory) -> int:
+    """How many channels have a plane each, less those that mean nothing; 0 if it is not so kept.
+
+    YCbCr is left out: its planes are not all of one size, and libtiff puts them together. So are more channels, or
+    other numbers, than any picture that Pillow knows has.
+    """
+    of = directory.of
+    channels = of[277][0] - (0 if any(of[338]) else len(of[338]))
+    if of[284][0] != _PLANES or of[277][0] == 1 or of[262][0] == _YCBCR:
+        return 0
+    return channels if 0 < channels <= _MOST_CHANNELS and max(of[258] + of[338] + of[339]) < 2**16 else 0
+
+
+def as_contiguous(directory: Directory, channels: int) -> bytes:
+    """A directory that says the channels lie together: from it Pillow tells what they are, if not their values."""
+    data, at, of, _ = directory
+    extra = of[338] if any(of[338]) else ()
+    return _with_tags(data, at, {258: _each(of[258], channels), 277: (channels,), 284: (1,), 338: extra})
+
+
+def plane(directory: Directory, number: int, *, grey: bool) -> bytes:
+    """One plane, from 0, as a picture; ``grey`` says that its zero is black, whatever the picture's colours are."""
+    data, at, of, _ = directory
+    changes = {258: of[258][:1], 277: (1,), 284: (1,), 338: (), 339: of[339][:1]}
+    for tag in sum(_PIECES, ()):
+        share = len(of[tag]) // of[277][0]
+        changes[tag] = of[tag][number * share : (number + 1) * share]
+    return _with_tags(data, at, {**changes, 262: (1,)} if grey else changes)
+
+
+def _each(values: tuple[int, ...], channels: int) -> tuple[int, ...]:
+    """One value a channel, of which the directory may name one for all."""
+    return (values * channels if len(values) == 1 else values)[:channels]
 
 
 def with_fax_ends(directory: Directory) -> bytes:
