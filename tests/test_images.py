@@ -422,6 +422,18 @@ def test_32_bit_integers_are_16_bit_grey_where_they_fit_and_themselves_where_not
     assert (window == signed).all()
 
 
+def test_unsigned_32_bit_integers_stay_above_zero():
+    values = RNG.integers(0, 2**32, (H, W), np.uint32)
+    for tags in ({258: 32}, {258: 32, 339: 1}):
+        for compression, pack in ((1, bytes), (8, zlib.compress)):
+            picture, window = whole(tiff(pack(values.astype("<u4").tobytes()), {**tags, 259: compression}))
+            assert (window == values.astype(np.float32)).all()
+            assert picture.peak == 1
+            preview = picture.preview(99)[..., 0]
+            assert np.abs(preview - values / values.max() * 255).max() <= 1
+    refused(tiff(values.astype(">u4").tobytes(), {258: 32}, ">"), Reason.UNSUPPORTED, "not read")
+
+
 # --- colour ---------------------------------------------------------------------------------------------------
 
 

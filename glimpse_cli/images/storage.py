@@ -21,6 +21,7 @@ Rectangle = tuple[int, int, int, int]  # x0, y0, x1, y1 in the stored frame, hal
 
 _WHITE16 = 65535.0
 _MID_GREY = 128
+_NUMBERS, _UNSIGNED = 339, 1  # TIFF: what its numbers are
 
 
 @dataclass(frozen=True)
@@ -123,6 +124,9 @@ def _own_values(loaded: Loaded, name: str) -> Stored:
     """Float pictures, and integers of 32 bits: these are 16-bit grey if all of them lie in [0, 65535]."""
     image = loaded.image
     low, high, odd = _range(image)
+    if image.mode == "I" and low < 0 and set(getattr(image, "tag_v2", {}).get(_NUMBERS, [_UNSIGNED])) == {_UNSIGNED}:
+        image = _unsigned(image)
+        low, high, odd = _range(image)
     if low > high:
         raise PictureError(f"{name} is corrupt", why="none of its pixels is a finite number")
     sixteen = image.mode == "I" and low >= 0 and high <= _WHITE16
@@ -143,6 +147,15 @@ def _own_values(loaded: Loaded, name: str) -> Stored:
         return _shrunk(Image.fromarray(np.clip(grey + 0.5, 0, 255).astype(np.uint8)), _as_is, longest)
 
     return Stored(1, _WHITE16 if sixteen else 1.0, read, shrink, tuple(notes))
+
+
+def _unsigned(image: Image.Image) -> Image.Image:
+    """As floats, which is what a window is made of: Pillow's integers of 32 bits are signed."""
+    whole = Image.new("F", image.size)
+    for box in _bands(image):
+        values = np.asarray(image.crop(box)).view(np.uint32)
+        whole.paste(Image.fromarray(values.astype(np.float32)), box)
+    return whole
 
 
 def _range(image: Image.Image) -> tuple[float, float, int]:
