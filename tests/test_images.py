@@ -521,6 +521,12 @@ def test_16_bit_grey_keeps_its_depth_through_a_profile_and_16_bit_colour_says_it
     assert picture.warnings == ("its 16 bits a sample became 8",)
 
 
+def test_a_profile_of_a_png_may_be_large():
+    large = icc(b"RGB ", {**WHITE, **SRGB, **CURVES, b"priv": b"data\0\0\0\1" + RNG.bytes(3 * 2**19)})
+    window = whole(png(RGB, 8, 2, before=[(b"iCCP", b"p\0\0" + zlib.compress(large))]))[1]
+    assert np.abs(window / 255 - srgb_of(RGB / 255)).max() < 2 / 255
+
+
 def test_srgbs_own_profile_changes_nothing():
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     picture, window = whole(saved(RGB, "PNG", icc_profile=profile))
@@ -748,6 +754,31 @@ def test_an_interlaced_png_is_measured_by_its_seven_passes():
         assert (whole(png(pixels, 8, 2, interlace=1, data=zlib.compress(rows)))[1] == pixels).all()
         for drop in {1, min(len(rows), 1 + 3 * width)}:  # a byte, and the whole of the last row
             refused(png(pixels, 8, 2, interlace=1, data=zlib.compress(rows[:-drop])), Reason.TRUNCATED)
+
+
+def test_a_png_is_read_however_long_its_text_is():
+    long = zlib.compress(bytes(3 * 2**20))
+    texts = [
+        (b"zTXt", b"Comment\0\0" + long),
+        (b"iTXt", b"XML:com.adobe.xmp\0\1\0\0\0" + long),
+        (b"tEXt", b"Comment\0" + bytes(3 * 2**20)),
+        *[(b"zTXt", b"Comment\0\0" + zlib.compress(b"x" * 2**20))] * 70,
+    ]
+    assert (whole(png(RGB, 8, 2, before=[(b"tEXt", b"Comment\0" + bytes(2**20))] * 65))[1] == RGB).all()
+    for pixels, colour in ((RGB, 2), (RGBA16[..., :2], 4)):
+        depth = pixels.itemsize * 8
+        assert (whole(png(pixels, depth, colour, before=texts))[1] == pixels).all()
+        refused(png(pixels, depth, colour, before=texts, drop=1), Reason.TRUNCATED)
+    with pytest.raises(PictureError, match="checksum"):
+        images.decode(png(RGB, 8, 2, before=texts[:1]).replace(b"Comment", b"comment"))
+
+
+def test_exif_that_a_tool_wrote_as_text_turns_a_png():
+    exif = b"MM\0*\0\0\0\x08\0\1\1\x12\0\3\0\0\0\1\0\6\0\0\0\0\0\0"
+    text = b"Raw profile type exif\0\0" + zlib.compress(b"\nexif\n      26\n" + exif.hex().encode())
+    picture, window = whole(png(RGB, 8, 2, before=[(b"zTXt", text)]))
+    assert picture.orientation == 6
+    assert (window == turned(RGB, 6)).all()
 
 
 def test_a_png_without_header_data_or_end_is_refused():

@@ -65,6 +65,8 @@ _NATIVE = {
     **dict.fromkeys(("F;32F", "F;32BF"), "F;32NF"),
 }
 
+_MOST_PROFILE = 2**26  # bytes of an inflated profile
+
 _lock = threading.RLock()  # Pillow's limits are globals
 
 logging.getLogger("PIL").addHandler(logging.NullHandler())  # its remarks are not for stderr
@@ -135,6 +137,9 @@ def load(data: bytes, name: str, frame: int, max_pixels: int) -> Loaded:
         InputError: there is no such frame.
     """
     checked = strict.check(data, name)
+    if checked.decoder == "PNG":
+        with _roomy_profiles():
+            return _load(strict.without_text(data, name), checked, name, frame, max_pixels)
     if checked.decoder != "TIFF":
         return _load(data, checked, name, frame, max_pixels)
     heard: list[str] = []
@@ -343,6 +348,17 @@ def _scale_clear(image: Image.Image, bits: int) -> tuple[int, ...] | None:
         image.info["transparency"] = tuple(value >> 8 for value in clear)
         return clear
     return None
+
+
+@contextmanager
+def _roomy_profiles() -> Iterator[None]:
+    """Pillow refuses a PNG that has a profile of more than 1 MiB."""
+    plugin: Any = importlib.import_module("PIL.PngImagePlugin")
+    before, plugin.MAX_TEXT_CHUNK = plugin.MAX_TEXT_CHUNK, _MOST_PROFILE
+    try:
+        yield
+    finally:
+        plugin.MAX_TEXT_CHUNK = before
 
 
 def _may_be_short(image: Image.Image) -> bool:

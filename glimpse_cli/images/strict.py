@@ -170,6 +170,26 @@ def _inflated(data: bytes, name: str, most: int) -> int:
     return length + (len(inflater.flush()) if length < most else 0)
 
 
+def without_text(data: bytes, name: str) -> bytes:
+    """The same PNG less its text, of which no pixel is made, except where an old tool has put EXIF into it.
+
+    A little text that cannot inflate is left where it is: so the bytes need no copy.
+    """
+    chunks = list(_chunks(data, name))
+    texts = [chunk for chunk in chunks if chunk[0] in _TEXTS and not data.startswith(_EXIF_AS_TEXT, chunk[1])]
+    if all(kind == b"tEXt" for kind, _, _ in texts) and sum(length for _, _, length in texts) < _LITTLE_TEXT:
+        return data
+    whole = memoryview(data)
+    dropped = {start for _, start, _ in texts}
+    kept = (whole[start - 8 : start + length + 4] for _, start, length in chunks if start not in dropped)
+    return b"".join((_PNG, *kept))
+
+
+_TEXTS = frozenset({b"tEXt", b"zTXt", b"iTXt"})
+_EXIF_AS_TEXT = b"Raw profile type exif\0"
+_LITTLE_TEXT = 2**20
+
+
 def is_grey_alpha16(data: bytes) -> bool:
     """Whether a PNG holds grey and alpha of 16 bits each, for which Pillow has no mode."""
     return data[24:26] == b"\x10\x04"
