@@ -824,6 +824,26 @@ def test_what_is_not_a_picture_that_is_read_is_refused_with_its_reason(kind):
     refused(*REFUSED[kind])
 
 
+def masked_bmp():
+    """16 bits a pixel, 4 of each colour: which bits are whose is told by masks."""
+    head = b"BM" + struct.pack("<IHHI", 66 + 2 * 32 * H, 0, 0, 66)
+    head += struct.pack("<IiiHHIIiiII", 40, W, H, 1, 16, 3, *(0,) * 5)
+    return head + struct.pack("<III", 0xF00, 0xF0, 0xF) + bytes(2 * 32 * H)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"PF\n%d %d\n-1.0\n" % (W, H) + bytes(12 * H * W),
+        masked_bmp(),
+        tiff(b"RIFF\x1a\0\0\0WEBPVP8L" + bytes(18), {258: (8, 8, 8), 259: 50001, 262: 2, 277: 3}),
+        tiff(bytes(99), {259: 34887}),  # LERC
+    ],
+)
+def test_what_exists_and_is_not_read_is_not_called_corrupt(data):
+    refused(data, Reason.UNSUPPORTED, "not read")
+
+
 def bmp(width, height):
     return b"BM" + struct.pack("<IHHIIiiHHIIiiII", 54, 0, 0, 54, 40, width, height, 1, 24, *(0,) * 6)
 

@@ -143,8 +143,17 @@ def load(data: bytes, name: str, frame: int, max_pixels: int) -> Loaded:
     if checked.decoder != "TIFF":
         return _load(data, checked, name, frame, max_pixels)
     heard: list[str] = []
-    with _listening(heard):
-        loaded = _load_planes(data, name, frame, max_pixels) or _load(data, checked, name, frame, max_pixels)
+    try:
+        with _listening(heard):
+            loaded = _load_planes(data, name, frame, max_pixels) or _load(data, checked, name, frame, max_pixels)
+    except OSError as error:
+        for said in filter(_NOT_BUILT.search, heard):
+            raise PictureError(
+                f"{name}: this kind of TIFF is not read",
+                Reason.UNSUPPORTED,
+                why=shown(said.removeprefix("tempfile.tif: ")),
+            ) from error
+        raise
     for said in filter(_DECODING.match, heard):
         raise PictureError(f"{name} is corrupt", why=shown(said))
     return loaded
@@ -183,13 +192,14 @@ def _load_planes(data: bytes, name: str, frame: int, max_pixels: int) -> Loaded 
     Of several planes Pillow forgets what they are: alpha that colour was multiplied by, the signs of CIELAB, the
     second channel of two, the second byte of 16 bits.
     """
-    places = tiff.places(data)
+    places, plugin = tiff.places(data), importlib.import_module("PIL.TiffImagePlugin")
     if not 0 <= frame < len(places):
         return None
-    tags = _tags_at(data, places[frame])
-    if tags.get(_PLANES) != 2:
-        return None
+    tags = _tags_at(data, places[frame], plugin)
     directory = tiff.directory_of(tags, data, name)
+    compression = directory.of[259][0]
+    if compression not in plugin.COMPRESSION_INFO:
+        raise PictureError(f"{name}: TIFF with compression {compression} is not read", Reason.UNSUPPORTED)
     channels = tiff.channels_of(directory)
     if not channels:
         return None
@@ -216,8 +226,8 @@ def _load_planes(data: bytes, name: str, frame: int, max_pixels: int) -> Loaded 
     return Loaded(high, low, len(places), orientation, pending=False, bits=bits)
 
 
-def _tags_at(data: bytes, place: int) -> Any:
-    plugin, file = importlib.import_module("PIL.TiffImagePlugin"), BytesIO(data)
+def _tags_at(data: bytes, place: int, plugin: Any) -> Any:
+    file = BytesIO(data)
     tags = plugin.ImageFileDirectory_v2(data[: 16 if data[2] == 43 else 8])  # as much as its header has
     file.seek(place)
     tags.load(file)
@@ -384,6 +394,7 @@ def _exif_orientation(image: Image.Image, notes: list[str]) -> int:
 
 # How libtiff names the part of it that complains, where it is one that decodes.
 _DECODING = re.compile(r"\w*Decode\w*: ")
+_NOT_BUILT = re.compile(r"compression support is not configured")
 
 
 @contextmanager
@@ -427,10 +438,16 @@ def _refusal(error: BaseException, name: str) -> PictureError:
         or "not enough" in said.lower()
     ):
         return PictureError(f"{name} is truncated", Reason.TRUNCATED, why=said)
-    if said in _NOT_READ:
+    if _NOT_READ.fullmatch(said):
         return PictureError(f"{name}: this kind of file is not read", Reason.UNSUPPORTED, why=said)
     return PictureError(f"{name} is corrupt", Reason.CORRUPT, why=said)
 
 
 _ENDED = (EOFError, IndexError, struct.error)  # what Pillow wraps where the bytes end too early
-_NOT_READ = frozenset({"unknown pixel mode", "unknown data organization"})  # Pillow's words for a TIFF it cannot read
+
+# Pillow's words for what exists and it cannot read: of a TIFF, and of a BMP with other masks, with a JPEG, a PNG or
+# CMYK inside, of OS/2, of 2 bits. Other numbers are no BMP.
+_NOT_READ = re.compile(
+    r"unknown pixel mode|unknown data organization|Unsupported BMP "
+    r"(?:bitfields layout|compression \((?:[3-6]|1[1-3])\)|header type \(16\)|pixel depth \([02]\))"
+)

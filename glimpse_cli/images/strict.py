@@ -23,7 +23,7 @@ _ALLOWED: tuple[tuple[bytes, str], ...] = (
     (rb"II[*+]\0|MM\0[*+]", "TIFF"),
     (rb"BM", "BMP"),
     (rb"P[1-6][\s#]", "PPM"),
-    (rb"P[fF]\s", "PPM"),
+    (rb"Pf\s", "PPM"),
     (rb"....ftypavi[fs]", "AVIF"),
     (rb"....ftyp(?:mif1|msf1|miaf)(?=.{0,48}avif)", "AVIF"),
 )
@@ -37,6 +37,7 @@ _REFUSED: tuple[tuple[bytes, str, str], ...] = (
     (rb"\s*(?:<\?xml|<svg|<!DOCTYPE svg)", "SVG/XML", "rsvg-convert IN.svg -o OUT.png"),
     (rb"8BPS", "Photoshop", "export it as PNG or TIFF"),
     (rb"\0\0[\1\2]\0", "icon", "magick IN.ico OUT.png"),
+    (rb"PF\s", "colour PFM", "magick IN.pfm OUT.png"),
     (
         rb"DDS |BLP[12]|qoif|\x01\xda|\x59\xa6\x6a\x95|SIMPLE  =|v/1\x01|#\?RADIANCE|DanM|LinS|P7|\x0a\x05\x01\x08",
         "",
