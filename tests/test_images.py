@@ -621,6 +621,29 @@ def test_a_window_is_a_cut_of_the_upright_whole(data):
     assert (window == everything[rows.start : rows.stop, cols.start : cols.stop]).all()
 
 
+XMP = b"""<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
+<rdf:Description xmlns:tiff="http://ns.adobe.com/tiff/1.0/" tiff:Orientation="6"/></rdf:RDF></x:xmpmeta>"""
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "AVIF", "TIFF"])
+def test_an_orientation_that_only_xmp_has_is_none(kind):
+    exif = Image.Exif()
+    exif[271] = "a maker"  # EXIF is there, without an orientation
+    for options in ({}, {"exif": exif}):
+        if kind == "TIFF":
+            xmp = {700: tuple(struct.unpack(f"<{len(XMP) // 2}H", XMP[: len(XMP) // 2 * 2]))}
+            data = tiff(RGB.tobytes(), {258: (8, 8, 8), 262: 2, 277: 3, **xmp})
+            data = data.replace(struct.pack("<HHI", 700, 3, len(XMP) // 2), struct.pack("<HHI", 700, 1, len(XMP)))
+        elif kind == "PNG":
+            text = (b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + XMP)
+            data = png(RGB, 8, 2, before=[text, *([(b"eXIf", exif.tobytes()[6:])] if options else [])])
+        else:
+            data = saved(RGB, kind, xmp=XMP, **options)
+        assert b"tiff:Orientation" in data
+        picture, _ = whole(data)
+        assert (picture.orientation, picture.size, picture.warnings) == (1, (H, W), ())
+
+
 def test_an_orientation_that_does_not_exist_or_a_broken_exif_block_changes_nothing():
     for data in (oriented("PNG", 9), oriented("PNG", 0), saved(RGB, "PNG", exif=b"Exif\0\0II*\0\xff\xff\xff\xff")):
         picture, window = whole(data)

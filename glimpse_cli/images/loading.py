@@ -245,6 +245,7 @@ def _halves(plane: Image.Image) -> tuple[Image.Image, Image.Image]:
 
 def _decode(image: ImageFile.ImageFile) -> None:
     image.tile = [_native(tile) for tile in image.tile]
+    image.info.pop("xmp", None)  # Pillow would turn a TIFF by it
     image.load()  # once: after a failure a second load gives a black picture
 
 
@@ -336,7 +337,7 @@ def _native(tile: Any) -> Any:
 def _low(data: bytes, decoder: str, name: str, tiles: list[Any], max_pixels: int) -> Image.Image:
     image, _ = _at_frame(data, decoder, name, 0, max_pixels)
     image.tile = tiles
-    image.load()
+    _decode(image)
     return image
 
 
@@ -385,8 +386,14 @@ def _may_be_short(image: Image.Image) -> bool:
 
 
 def _exif_orientation(image: Image.Image, notes: list[str]) -> int:
+    """Out of EXIF alone: ``getexif`` would take that of XMP, by which other programs turn no picture."""
+    exif = Image.Exif()
     try:
-        return int(image.getexif().get(_ORIENTATION, 1))
+        block = image.info.get("exif")
+        if block is None:  # a name, a length, and then hexadecimal digits
+            block = bytes.fromhex("".join(image.info.get("Raw profile type exif", "").split("\n")[3:]))
+        exif.load(block)
+        return int(exif.get(_ORIENTATION, 1))
     except REFUSALS:
         notes.append("its EXIF block is damaged: an orientation in it was not read")
         return 1
