@@ -1,19 +1,9 @@
-"""A picture's bytes are decoded once, from memory, by the one decoder their first bytes name, behind every guard.
-
-Whatever Pillow raises becomes one of the six reasons here and nowhere else.
-"""
+"""A picture's bytes are decoded once, from memory, by the one decoder their first bytes name, behind every guard."""
 
 import importlib
-import logging
-import os
-import re
-import struct
 import sys
-import threading
-import warnings
-import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from io import BytesIO
 from typing import Any
@@ -23,6 +13,8 @@ from PIL import Image, ImageFile
 from glimpse_cli.errors import InputError, PictureError, Reason
 from glimpse_cli.files import shown
 from glimpse_cli.images import strict, tiff
+from glimpse_cli.images.complaints import DECODING, NOT_BUILT, listening
+from glimpse_cli.images.refusals import REFUSALS
 
 # The plugin that reads each allowed format; no other is ever imported. (EPS would run Ghostscript.)
 PLUGINS = {
@@ -36,27 +28,8 @@ PLUGINS = {
     "WEBP": "WebPImagePlugin",
 }
 
-# With these Pillow was seen to refuse a file. Anything else is a bug and keeps its traceback.
-REFUSALS = (
-    OSError,  # UnidentifiedImageError is one
-    SyntaxError,
-    ValueError,  # UnicodeError is one
-    TypeError,
-    LookupError,  # IndexError, KeyError
-    EOFError,
-    ArithmeticError,  # OverflowError, ZeroDivisionError
-    AttributeError,
-    AssertionError,
-    RuntimeError,  # NotImplementedError, RecursionError
-    MemoryError,
-    struct.error,
-    zlib.error,
-    Image.DecompressionBombError,
-    Image.DecompressionBombWarning,
-)
-
 _ORIENTATION = 274  # the EXIF and TIFF tag
-_BITS, _PLANES = 258, 284  # TIFF: bits a sample, 2 for a plane a channel
+_BITS = 258  # TIFF: bits a sample
 
 # Pillow's words for numbers of a given byte order -> for numbers of the machine's own.
 _NATIVE = {
@@ -66,10 +39,6 @@ _NATIVE = {
 }
 
 _MOST_PROFILE = 2**26  # bytes of an inflated profile
-
-_lock = threading.RLock()  # Pillow's limits are globals
-
-logging.getLogger("PIL").addHandler(logging.NullHandler())  # its remarks are not for stderr
 
 
 @dataclass(frozen=True)
@@ -97,32 +66,6 @@ class Loaded:
     notes: list[str] = field(default_factory=list)
 
 
-@contextmanager
-def mapped(name: str, max_pixels: int) -> Iterator[None]:
-    """Pillow's limits as we want them, and every refusal of its as a `PictureError`, until the end of the block.
-
-    Threads wait for each other here, since the limits are global; processes do not share them.
-
-    Raises:
-        PictureError: with a reason, in place of what Pillow raised.
-        RuntimeError: another library has told Pillow to accept truncated files.
-    """
-    if ImageFile.LOAD_TRUNCATED_IMAGES:
-        raise RuntimeError("PIL.ImageFile.LOAD_TRUNCATED_IMAGES is on: damage could not be seen")
-    with _lock, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # remarks about metadata
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
-        before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, max_pixels
-        try:
-            yield
-        except InputError:
-            raise
-        except REFUSALS as error:
-            raise _refusal(error, name) from error
-        finally:
-            Image.MAX_IMAGE_PIXELS = before
-
-
 def load(data: bytes, name: str, frame: int, max_pixels: int) -> Loaded:
     """Decode one frame; inside `mapped`.
 
@@ -144,17 +87,17 @@ def load(data: bytes, name: str, frame: int, max_pixels: int) -> Loaded:
         return _load(data, checked, name, frame, max_pixels)
     heard: list[str] = []
     try:
-        with _listening(heard):
+        with listening(heard):
             loaded = _load_planes(data, name, frame, max_pixels) or _load(data, checked, name, frame, max_pixels)
     except OSError as error:
-        for said in filter(_NOT_BUILT.search, heard):
+        for said in filter(NOT_BUILT.search, heard):
             raise PictureError(
                 f"{name}: this kind of TIFF is not read",
                 Reason.UNSUPPORTED,
                 why=shown(said.removeprefix("tempfile.tif: ")),
             ) from error
         raise
-    for said in filter(_DECODING.match, heard):
+    for said in filter(DECODING.match, heard):
         raise PictureError(f"{name} is corrupt", why=shown(said))
     return loaded
 
@@ -397,64 +340,3 @@ def _exif_orientation(image: Image.Image, notes: list[str]) -> int:
     except REFUSALS:
         notes.append("its EXIF block is damaged: an orientation in it was not read")
         return 1
-
-
-# How libtiff names the part of it that complains, where it is one that decodes.
-_DECODING = re.compile(r"\w*Decode\w*: ")
-_NOT_BUILT = re.compile(r"compression support is not configured")
-
-
-@contextmanager
-def _listening(heard: list[str]) -> Iterator[None]:
-    """Keep libtiff, which prints its complaints on file descriptor 2 by itself, from doing so.
-
-    Args:
-        heard: gets them, a line each, when the block ends.
-    """
-    try:
-        kept = os.dup(2)
-    except OSError:  # the process has no stderr
-        kept = os.open(os.devnull, os.O_WRONLY)
-    reader, writer = os.pipe()
-    for end in (reader, writer):
-        os.set_blocking(end, False)  # a flood of complaints loses its end, and nobody waits for anybody
-    try:
-        os.dup2(writer, 2)
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(writer)
-        with suppress(BlockingIOError):  # a child process may hold the other end
-            heard += os.read(reader, 2**16).decode("latin-1").splitlines()
-        os.close(reader)
-
-
-def _refusal(error: BaseException, name: str) -> PictureError:
-    """Any exception of a decoder -> a reason. Nothing in its text depends on where in memory things lie."""
-    said = shown(str(error).strip() or type(error).__name__)
-    if isinstance(error, MemoryError):
-        return PictureError(f"{name} is too large", Reason.TOO_LARGE, why="out of memory")
-    if isinstance(error, (Image.DecompressionBombError, Image.DecompressionBombWarning)):
-        why, hint = "more pixels than are allowed", "--max-pixels allows more"
-        return PictureError(f"{name} is too large", Reason.TOO_LARGE, why=why, hint=hint)
-    if (
-        isinstance(error, _ENDED)
-        or isinstance(error.__cause__, _ENDED)
-        or "truncated" in said.lower()
-        or "not enough" in said.lower()
-    ):
-        return PictureError(f"{name} is truncated", Reason.TRUNCATED, why=said)
-    if _NOT_READ.fullmatch(said):
-        return PictureError(f"{name}: this kind of file is not read", Reason.UNSUPPORTED, why=said)
-    return PictureError(f"{name} is corrupt", Reason.CORRUPT, why=said)
-
-
-_ENDED = (EOFError, IndexError, struct.error)  # what Pillow wraps where the bytes end too early
-
-# Pillow's words for what exists and it cannot read: of a TIFF, and of a BMP with other masks, with a JPEG, a PNG or
-# CMYK inside, of OS/2, of 2 bits. Other numbers are no BMP.
-_NOT_READ = re.compile(
-    r"unknown pixel mode|unknown data organization|Unsupported BMP "
-    r"(?:bitfields layout|compression \((?:[3-6]|1[1-3])\)|header type \(16\)|pixel depth \([02]\))"
-)

@@ -7,7 +7,8 @@ from numpy.typing import NDArray
 
 from glimpse_cli.errors import PictureError, Reason
 from glimpse_cli.files import shown
-from glimpse_cli.images.loading import Loaded, load, mapped
+from glimpse_cli.images.loading import Loaded, load
+from glimpse_cli.images.refusals import mapped
 from glimpse_cli.images.storage import Pixels, Stored, storage_of
 
 MAX_PIXELS = 100_000_000
