@@ -61,7 +61,7 @@ class Comb:
             ParameterError: x1 <= x0, n < 1, or a value is not finite.
         """
         _require_count("n", n)
-        x0, x1 = float(x0), float(x1)
+        x0, x1, n = float(x0), float(x1), int(n)
         if not x1 > x0:
             raise ParameterError(f"a box must end after it begins, got [{x0}, {x1})")
         step = (x1 - x0) / n
@@ -174,5 +174,5 @@ def as_floats(frozen: object, *names: str) -> None:
 
 
 def _require_count(name: str, value: int) -> None:
-    if value < 1 or value != int(value):
+    if value < 1 or value % 1:  # also what is no number
         raise ParameterError(f"{name} must be a whole number of 1 or more, got {value}")

@@ -69,9 +69,9 @@ def _gpu(name: str, option: str) -> str:
     if torch.version.cuda is None and torch.version.hip is None:
         why, hint = f"torch {torch.__version__} is built without CUDA", _GET_TORCH
     elif count:
-        why, hint = f"torch sees {count} GPU{'s' if count > 1 else ''}, counted from 0", f"{option} cuda:0"
+        why, hint = f"torch sees {count} GPU{'s' if count > 1 else ''}, counted from 0", "cuda:0"
     else:
-        why, hint = f"torch {torch.__version__} sees no GPU", f"nvidia-smi shows what the driver sees; {option} cpu"
+        why, hint = f"torch {torch.__version__} sees no GPU", "nvidia-smi shows what the driver sees; or the device cpu"
     raise DeviceError(f"{option} {name} is not there", why=why, hint=hint)
 
 

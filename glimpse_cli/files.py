@@ -9,7 +9,7 @@ import re
 import secrets
 import stat
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 from unicodedata import normalize
@@ -90,19 +90,30 @@ def write_whole(path: str | Path, data: bytes) -> None:
 
 
 def write_together(contents: Mapping[Path, bytes]) -> None:
-    """`write_whole` of several files: none gets its name before all of them are written.
+    """`write_whole` of several files: none gets its name before all of them are on the disk.
 
     Raises:
-        OutputError: as for `write_whole`; nothing is at any of the paths that was not there before.
+        OutputError: as for `write_whole`.
     """
     for path in contents:
         _require_file(path)
-    with ExitStack() as stack:
-        files = [stack.enter_context(whole(path)) for path in contents]
-        for file, data in zip(files, contents.values(), strict=True):
-            file.write(data)
-        for file in files[:-1]:  # a full disk tells before any has its name; the last is flushed as the stack ends
-            _sync(file)
+    temporaries: dict[Path, Path] = {}
+    try:
+        for path, data in contents.items():
+            temporaries[path] = temporary_beside(path)
+            with _told_of(path), temporaries[path].open("xb") as file:
+                file.write(data)
+                _sync(file)
+        for path, temporary in temporaries.items():
+            with _told_of(path):
+                temporary.replace(path)
+    except BaseException:  # KeyboardInterrupt as well: nothing may stay behind
+        for temporary in temporaries.values():
+            with suppress(OSError):
+                temporary.unlink()
+        raise
+    for folder in {path.parent for path in contents}:
+        flush_folder(folder)
 
 
 @contextmanager
@@ -116,7 +127,7 @@ def whole(path: Path) -> Iterator[BinaryIO]:
         OutputError: the disk is full, or the like.
     """
     temporary = temporary_beside(path)
-    try:
+    with _told_of(path):
         try:
             with temporary.open("xb") as file:
                 yield file
@@ -126,7 +137,14 @@ def whole(path: Path) -> Iterator[BinaryIO]:
             with suppress(OSError):
                 temporary.unlink()
             raise
-        flush_folder(path.parent)  # what it was made from may be removed now
+    flush_folder(path.parent)  # what it was made from may be removed now
+
+
+@contextmanager
+def _told_of(path: Path) -> Iterator[None]:
+    """The system's refusals, as those of a file that is written."""
+    try:
+        yield
     except OSError as error:
         raise cannot_write(path, error) from error
 
@@ -232,6 +250,8 @@ def _too_large(name: str, max_bytes: int) -> PictureError:
 
 def _require_file(path: Path) -> None:
     """Refuse to replace what is not a regular file: a rename onto /dev/null would destroy the device."""
+    if len(os.fsencode(path.name)) > LONGEST_NAME:  # before its temporary file, which has a short one, is written
+        raise OutputError(f"cannot write {shown(path)}", why=f"a name has {LONGEST_NAME} bytes at most")
     try:
         mode = path.stat().st_mode
     except OSError:  # nothing there: what is wrong with the name, writing will say

@@ -95,7 +95,7 @@ class Spec:
 def require_size(size: tuple[int, int]) -> None:
     """Refuse a glimpse's (height, width) that is below 1 a side, or too large to be meant."""
     h, w = size
-    if min(h, w) < 1 or (h, w) != (int(h), int(w)):
+    if min(h, w) < 1 or h % 1 or w % 1:
         raise ParameterError(f"a glimpse's size must be 1 or more a side, in whole numbers, got {w}x{h} (WxH)")
     if max(h, w) > MAX_SIDE or h * w > MAX_VALUES:
         raise ParameterError(

@@ -716,6 +716,22 @@ def test_a_glimpse_whose_mask_cannot_be_written_is_taken_back(photos, tmp_path):
     assert not (out / "a.png").exists()
 
 
+def test_a_run_that_stopped_counts_the_glimpses_of_earlier_runs_that_it_did_not_come_to(photos, tmp_path):
+    out = tmp_path / "out"
+    batch.run(settings(photos, out))
+    (photos / "0.png").touch()
+    stopped = batch.run(settings(photos, out, jobs=1, stop=True))
+    assert (stopped.failed, stopped.came_through, stopped.exit_code) == (1, 4, 3)
+
+
+def test_a_setting_of_the_environment_is_told_by_its_name(photos, tmp_path, monkeypatch):
+    monkeypatch.setenv("GLIMPSE_JOBS", "many")
+    done = command(photos, "-o", tmp_path / "out", "--box", "3,2,17.5,19")
+    assert (done.returncode, done.stderr.partition(" must be")[0]) == (2, "error: GLIMPSE_JOBS")
+    done = command(photos, "-o", tmp_path / "out", "--box", "3,2,17.5,19", "--jobs=many")
+    assert done.stderr.startswith("error: --jobs must be")
+
+
 def test_stop_ends_at_the_first_failure_and_the_same_command_goes_on(photos, tmp_path):
     (photos / "aa.png").touch()
     out = tmp_path / "out"
@@ -785,6 +801,10 @@ def test_a_contact_sheet_goes_with_the_last_of_its_glimpses_and_no_other_file_do
     path.write_text("mine")
     assert batch.run(replace(wanted, force=True)).failed == 4
     assert path.read_text() == "mine"
+    (tmp_path / "folder.png").mkdir()
+    with pytest.raises(OutputError, match=r"cannot write .*folder\.png") as caught:
+        batch.run(with_sheet(photos, tmp_path / "out", tmp_path / "folder.png", force=True))
+    assert caught.value.why == "it is a folder"
 
 
 def test_a_contact_sheet_is_known_though_a_run_was_killed_before_it_could_replace_it(photos, tmp_path, monkeypatch):
@@ -1066,6 +1086,16 @@ def test_a_name_that_passes_from_one_picture_to_another_is_the_other_s(form, for
     assert tree(out) == tree(tmp_path / "fresh")
 
 
+def test_a_mask_goes_with_the_glimpse_whose_name_another_picture_takes(photos, tmp_path):
+    for name in ("a.mask.png", "e.jpg"):
+        picture(photos / name)
+    wanted = {"writing": Writing("png", mask="png")}
+    out, head = tmp_path / "out", "image,x0,y0,x1,y1\n"
+    batch.run(of_table(photos, out, head + "a.mask.png,1,2,9,12\n", **wanted))
+    batch.run(of_table(photos, out, head + "a.png,1,2,9,12\n", **wanted))  # whose mask has that name
+    assert sorted(path.name for path in out.glob("*.png")) == ["a.mask.png", "a.png"]
+
+
 def test_a_name_that_two_lines_tell_of_is_that_of_the_one_that_wants_it(photos, tmp_path):
     out = tmp_path / "out"
     picture(photos / "a.bmp", 9)
@@ -1151,6 +1181,23 @@ def test_what_a_killed_run_wrote_and_did_not_note_is_its_own(change, killed, pho
     calm = batch.run(settings(photos, tmp_path / "calm"))
     assert (again.done, again.failed, again.skipped) == (calm.done, calm.failed, calm.skipped)
     assert tree(killed) == tree(tmp_path / "calm")
+
+
+def test_what_a_killed_run_made_anew_is_known_though_its_name_passes_to_another_picture(photos, tmp_path, monkeypatch):
+    def run(text):
+        return batch.run(of_table(photos, tmp_path / "out", "image,x0,y0,x1,y1,id\n" + text))
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    picture(photos / "a.x.png", 7)
+    run("a.png,1,2,9,12,x\na.png,3,2,9,9,y\n")
+    with monkeypatch.context() as patched:
+        patched.setattr(Journal, "append", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            run("a.png,1,2,9,15,x\na.png,3,2,9,9,y\n")
+    done = run("a.png,3,2,9,9,z\na.png,3,2,9,9,y\na.x.png,1,2,9,12,\n")
+    assert (done.done, done.failed, done.skipped) == (2, 0, 1)
 
 
 def test_what_a_killed_run_wrote_is_known_though_its_picture_was_away_in_between(killed, photos, tmp_path):
@@ -1367,8 +1414,8 @@ def test_ten_failures_are_told_and_how_many_more_there_are(photos, tmp_path):
         (photos / f"bad{n}.png").write_text("words" if n < 7 else "")
     done = command(photos, "-o", tmp_path / "out", "--box", "3,2,17.5,19")
     assert done.stderr.count("error: ") == 10
-    counts = "in all 7 not an image, 5 empty"
-    assert f"\nand 2 more failures ({counts}): {tmp_path}/out/errors.jsonl\n" in done.stderr
+    counts = "(of all 12: 7 not an image, 5 empty)"
+    assert f"\nand 2 more failures: {tmp_path}/out/errors.jsonl {counts}\n" in done.stderr
 
 
 def test_rows_come_from_stdin_and_a_dry_run_touches_nothing(photos, tmp_path):

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -347,6 +348,7 @@ def test_a_name_that_is_too_long_is_told():
     Path(f"{name}.png").write_bytes(Path("photo.png").read_bytes())
     assert refused(run(f"{name}.png", *BOX), 1, f"cannot write {name}.glimpse.png", "255 bytes")
     refused(run("photo.png", *BOX, "-o", "a" * 250 + ".png"), 1, ".mask.png", "255 bytes")  # it alone is too long
+    assert run("photo.png", f"{name}.png", *BOX, "-o", "out/").exit_code == 3  # of several, it alone fails
     assert [path.stem for path in Path().glob("aaa*.png")] == [name]
 
 
@@ -379,6 +381,12 @@ def test_a_way_through_a_folder_that_is_made_on_it_leads_to_no_unchecked_place()
     assert Path("photo.glimpse.png").read_text() == "mine"
     Path("sub").mkdir()
     assert run("photo.png", *BOX, "-o", "sub/../eye.png", "--no-mask").stdout == "eye.png\n"
+    assert run("photo.png", *BOX, "-o", "sub/../", "--no-mask", "--force").stdout == "photo.glimpse.png\n"
+    Path("link.png").symlink_to("nowhere.png")
+    refused(run("photo.png", *BOX, "-o", "sub/../link.png", "--no-mask"), 1, "link.png exists")
+    assert run("photo.png", *BOX, "-o", "sub/../link.png", "--no-mask", "--force").exit_code == 0
+    assert not Path("link.png").is_symlink()
+    assert not Path("nowhere.png").exists()
 
 
 def test_what_is_typed_slightly_wrong_is_told_with_what_is_right(monkeypatch):
@@ -426,6 +434,21 @@ def test_standard_input_is_called_so():
     refused(run("-", *BOX, input=b"words"), 1, "stdin is not an image")
     done = run("-", "-u", "700,10", "-s", ".5", "--size", "5x7", input=png(PHOTO))
     assert "warning: stdin: rows 0-6 of a_y are darkened by the post's eps, outside the picture" in done.stderr
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_a_command_that_is_told_to_end_says_so_in_one_line(name):
+    command = [sys.executable, "-m", "glimpse_cli", "crop", "-", *BOX]
+    start = "import os, signal, sys; signal.signal(signal.SIGHUP, signal.SIG_DFL); os.execv(sys.argv[1], sys.argv[1:])"
+    with subprocess.Popen(
+        [sys.executable, "-c", start, *command], stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as run:
+        while "numpy" not in Path(f"/proc/{run.pid}/maps").read_text(encoding="utf-8"):
+            time.sleep(0.05)
+        time.sleep(0.5)  # it reads its standard input now
+        run.send_signal(getattr(signal, name))
+        assert run.communicate(timeout=20)[1] == "interrupted\n"
+    assert run.returncode == 130
 
 
 def test_every_command_tells_the_version():

@@ -170,7 +170,7 @@ def test_a_bad_row_names_line_column_and_value(values, says):
         ("method", "lanczos", "column method: 'lanczos' is none of gaussian, stn, hard"),
         ("width", "0", "column width: '0' is not a whole number"),
         ("height", "1.5", "column height: '1.5'"),
-        ("width", "999999999", "columns width,height: a glimpse of 999999999x"),
+        ("width", "999999999", "column width: a glimpse of 999999999x"),
         ("id", "a/b", "column id: 'a/b' cannot be part of a file name"),
         ("id", "..\\x", "column id"),
     ],
@@ -191,8 +191,8 @@ def test_a_width_needs_the_gaussian_and_is_above_0():
 @pytest.mark.parametrize(
     ("table", "says"),
     [
-        ("image,u_y,u_x,d,sy\na,1,2,3,4", "d and sy would be left aside"),
-        ("image,scale_y,scale_x,shift_y,shift_x,s\na,1,1,0,0,2", "s would be left aside"),
+        ("image,u_y,u_x,d,sy\na,1,2,3,4", "d and sy would not say the place"),
+        ("image,u_y,u_x,d_y,d_x,s\na,1,2,3,4,5", "s would not say the place"),
         ("image,u,s,d\na,1,2,3", "no columns say where to look"),
         ("image,u_y\na,1", "the column u_x is missing"),
     ],
@@ -201,7 +201,9 @@ def test_columns_that_were_meant_to_say_the_place_are_not_left_aside(table, says
     said = refused(table)
     assert says in said
     assert "d_y,d_x" in said or "s_y,s_x" in said
-    assert isinstance(rows(f"{BOXES},d,s\na,1,2,3,4,5,6")[0], Row)  # of a box they are anybody's
+    for anybody_s in (f"{BOXES},d,s\na,1,2,3,4,5,6", "image,u_y,u_x,d_y,d_x,s_y,s_x,d,s\na,1,2,1,1,1,1,5,6"):
+        (row,) = rows(anybody_s)
+        assert row.extra == {"d": "5", "s": "6"}
 
 
 @pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])

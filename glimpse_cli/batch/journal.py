@@ -246,7 +246,9 @@ class Journal:
 
     @staticmethod
     def _without(record: Mapping[str, Any], taken: AbstractSet[str], below: Path) -> bytes:
-        """A picture's line without some of its files, which are taken away."""
+        """A picture's line without some of its files, and the masks of those, which are taken away."""
+        masks = {row.get("mask_file_name") for row in record.get("rows", ()) if row["file_name"] in taken}
+        taken |= masks & record["files"].keys()
         take_away(below, {name: record["files"][name] for name in taken})
         files = {name: found for name, found in record["files"].items() if name not in taken}
         rows = [row for row in record.get("rows", ()) if row["file_name"] in files]

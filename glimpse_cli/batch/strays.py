@@ -1,9 +1,9 @@
 """Files that a killed run left under their names before the journal could say so.
 
 A worker gives files their names, and only then does the journal get its line: a kill between the two leaves a glimpse
-that is the run's and that no line lists. So before a file gets a name that is new, the name and the content's hash are
-noted. A file that has the content which was noted, and is not in its picture's line, is a stray: it is taken away, and
-made again if it is still wanted. A file with any other content may be a user's, and stays.
+that is the run's and that no line lists. So before a file gets a name, or a name another content, the name and the
+content's hash are noted. A file that has the content which was noted, and not by its picture's line, is a stray: it is
+taken away, and made again if it is still wanted. A file with any other content may be a user's, and stays.
 """
 
 import errno
@@ -56,7 +56,7 @@ def remove(folder: str, journal: Journal, items: Sequence[Item]) -> None:
         if image not in places:
             continue
         listed = files_in(journal.line(places[image]))
-        take_away(folder, {name: found for name, found in files.items() if name not in listed})
+        take_away(folder, {name: found for name, found in files.items() if listed.get(name) != found})
     forget(folder, items)
 
 

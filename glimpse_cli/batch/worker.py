@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from glimpse_cli import images, items
 from glimpse_cli.banks import Floats
 from glimpse_cli.batch import strays
-from glimpse_cli.batch.journal import checked_line_of
+from glimpse_cli.batch.journal import checked_line_of, files_in
 from glimpse_cli.batch.known import Errand, Ways, held, listed, look_of, stamp_of, warned_in
 from glimpse_cli.batch.landing import Waiting, drop, land, write
 from glimpse_cli.batch.own import exists, hash_of, is_intact, is_within
@@ -136,7 +136,8 @@ def _travelling(begun: Outcome | Begun, ways: Ways) -> Outcome | Begun:
 
 def _refuse_crowd(begun: Begun) -> None:
     """The glimpses of a picture travel together, and the parent holds them: they must not fill its memory."""
-    samples = sum(h * w for h, w in (want.look.size for want in begun.wants))
+    # of all that is wanted, not of what is left to make: a run that goes on ends as one from the beginning
+    samples = sum(h * w for h, w in (want.look.size for want in begun.errand.item.wants))
     if samples * _BYTES_A_SAMPLE > MOST_TRAVEL:
         raise PictureError(
             f"{shown(begun.errand.item.path)} has too many glimpses for a device",
@@ -246,9 +247,9 @@ def _named(finished: Sequence[Finished], ways: Ways) -> Mapping[Path, OutputErro
 
 
 def _new(finished: Finished) -> tuple[str, dict[str, str]]:
-    """The files of a picture that no earlier run wrote."""
-    ours = listed(finished.begun.errand)
-    files = {name: found for part in finished.parts for name, found in part.files.items() if name not in ours}
+    """The files of a picture that no earlier run wrote, or not like this."""
+    ours = files_in(finished.begun.errand.line)
+    files = {name: found for part in finished.parts for name, found in part.files.items() if ours.get(name) != found}
     return finished.begun.errand.item.image, files
 
 

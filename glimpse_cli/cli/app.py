@@ -69,7 +69,7 @@ class Command(_Plain, typer.core.TyperCommand):
         _, _, order = self.make_parser(ctx).parse_args(args=list(args))
         for param in order:
             if param.name in ONCE and order.count(param) > 1:
-                raise UsageError(f"{param.opts[0]} is given twice", hint="--box may be repeated; the rest is said once")
+                raise UsageError(f"{param.opts[0]} is given twice", hint="one of them")
         return super().parse_args(ctx, args)
 
 
@@ -132,7 +132,9 @@ def _errors_explained(
         message = error.format_message() if hasattr(error, "format_message") else ""
         if not message:  # no arguments at all: help has been shown
             raise
-        dashed = next((name for name in typed if name.startswith("-") and os.path.isfile(name)), None)  # noqa: PTH113 - a string
+        ahead = typed[: typed.index("--")] if "--" in typed else typed
+        missing = message.startswith(("Missing argument", "No such option"))
+        dashed = next((name for name in ahead if missing and name[:1] == "-" and os.path.isfile(name)), None)  # noqa: PTH113 - a string
         hint = f"a name that begins with a dash goes after --: -- {quote(shown(dashed))}" if dashed else None
         help_ = " ".join(filter(None, ("glimpse", command(), "--help")))
         talk.explain(UsageError(message, hint=hint or help_))

@@ -232,13 +232,13 @@ def _defaults(place: PlaceOptions, how: LookOptions) -> Defaults:
 
 def _writing(out: BatchOptions, size: tuple[int, int]) -> "Writing":
     form = parse_format(out.format, "--format") if out.format is not None else "png"
-    mask = mask_format(out.mask_format, wanted=out.mask)
     if out.stack:
-        if out.shards is not None or mask:
-            raise UsageError(f"--stack and {'--mask' if mask else '--shards'} do not go together")
+        if out.shards is not None or out.mask or out.mask_format:
+            other = "--shards" if out.shards is not None else "--mask" if out.mask else "--mask-format"
+            raise UsageError(f"--stack and {other} do not go together")
         if out.format is not None and form != "npy":
             raise UsageError(f"a stack holds numbers, got --format {form}", hint="npy for float32; uint8 without it")
-    return writing(form, out.quality, mask, size)
+    return writing(form, out.quality, mask_format(out.mask_format, wanted=out.mask), size)
 
 
 def _sheet(path: str | None) -> str | None:
@@ -306,4 +306,4 @@ def _list_failures(told: "list[Failure]", reasons: Counter[str], folder: str | N
     if reasons.total() > len(told):
         kinds = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common())
         where = f": {files.shown(Path(folder, 'errors.jsonl'))}" if folder else ""
-        talk.note(f"and {reasons.total() - len(told)} more failures (in all {kinds}){where}")
+        talk.note(f"and {reasons.total() - len(told)} more failures{where} (of all {reasons.total()}: {kinds})")

@@ -237,8 +237,11 @@ def output_path(param: CallbackParam, value: str | None) -> str | None:
     if os.pardir not in parts[parts.count(os.pardir) :]:  # but for those that it begins with
         return value
     typed = str(value)
-    way = os.path.realpath(typed) if os.path.isabs(typed) else os.path.relpath(os.path.realpath(typed))  # noqa: PTH117 - strings
-    return f"{way}{os.sep}" if typed.endswith(("/", os.sep)) else way
+    folder, name = os.path.split(typed)
+    if name == os.pardir:
+        folder, name = typed, ""
+    way = os.path.realpath(folder)  # the name itself may be a link, which is replaced and not followed
+    return os.path.join(way if os.path.isabs(typed) else os.path.relpath(way), name)  # noqa: PTH117, PTH118 - strings
 
 
 def writing(form: str, quality: str | None, mask: "MaskFormat | None", size: tuple[int, int]) -> "Writing":
@@ -274,7 +277,8 @@ def mask_format(text: str | None, *, wanted: bool) -> "MaskFormat | None":
 
 def typed_as(option: str, variable: str, value: str) -> str:
     """What an error calls a value: its option, or the variable of the environment that it comes from."""
-    return variable if os.environ.get(variable) == value and option not in sys.argv else option
+    is_typed = any(word.partition("=")[0] == option for word in sys.argv)
+    return variable if os.environ.get(variable) == value and not is_typed else option
 
 
 def format_of(path: str, option: str) -> str:

@@ -80,16 +80,14 @@ def require_places(paths: Iterable[Path], made: Path | None = None) -> None:
         made: a folder that will be made.
 
     Raises:
-        OutputError: a folder that is not there or stands where a file is to be, a name that no disk takes.
+        OutputError: a folder that is not there or stands where a file is to be.
     """
     for path in paths:
         cannot = f"cannot write {files.shown(path)}"
-        if len(os.fsencode(path.name)) > files.LONGEST_NAME:
-            raise OutputError(cannot, why=f"a name has {files.LONGEST_NAME} bytes at most", hint="a shorter -o")
         if path.parent != made and not path.parent.is_dir():
             folder = files.shown(path.parent)
             raise OutputError(cannot, why=f"there is no folder {folder}", hint=f"mkdir -p {quote(folder)}")
-        if path.is_dir():
+        if os.path.isdir(path):  # noqa: PTH112 - a name that is too long is none
             raise OutputError(cannot, why="it is a folder", hint="another -o")
 
 

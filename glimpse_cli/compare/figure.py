@@ -31,8 +31,9 @@ def figure(comparison: Comparison) -> Pixels:
     panels = [_panel_row(row, label, loaded) for row, label in zip(rows, comparison.labels, strict=True)]
     mirrored = spec.y.comb.step < 0, spec.x.comb.step < 0
     title, reference = shown_name(PurePath(comparison.name).name), None
-    if comparison.reference is not None and comparison.compared_with is not None:
-        reference = comparison.reference, _opaque(comparison.compared_with, alpha=loaded.alpha)
+    other = comparison.compared_with
+    if comparison.reference is not None and other is not None and np.isfinite(other).all():  # else nothing were left
+        reference = comparison.reference, _opaque(other, alpha=loaded.alpha)
     return draw.panel(
         loaded.preview, loaded.size, box, window, panels, title=title, mirrored=mirrored, reference=reference
     )

@@ -135,7 +135,7 @@ def panel(
     tops = _tops([max(least, *(each.shape[0] for each in band)) for band, least in zip(bands, beside, strict=False)])
     page = Page.blank(2 * MARGIN + lines * tops[-1] - LEAD, 2 * MARGIN + INPUT + abreast * (GUTTER + cell))
     _set_input(page, place, title, image_size)
-    _set_words(page, (MARGIN + tops[1], MARGIN), "attention", _pixels(window, box))
+    _set_words(page, (MARGIN + tops[1], MARGIN), "attention", _pixels(window, box, image_size))
     if differ:
         _set_words(page, (MARGIN + tops[2], MARGIN), "difference", f"to {label}")
         _set_scale(page, MARGIN + tops[2] + HEAD, reach, np.stack(differences))
@@ -248,12 +248,13 @@ def _set_words(page: Page, at: tuple[int, int], label: str, note: str, room: int
     page.set_text(paper.shortened(note, NOTE, room), (at[0] + paper.line_height(LABEL), at[1]), NOTE, QUIET)
 
 
-def _pixels(window: Window, box: Edges | None) -> str:
-    """Which pixels a window shows, and whether these are but a part of the box."""
-    rows, cols = window.rows, window.cols
-    part = box is not None and (len(rows) < box[3] - box[1] or len(cols) < box[2] - box[0])
+def _pixels(window: Window, box: Edges | None, image_size: tuple[int, int]) -> str:
+    """Which pixels a window shows, and whether these are but a part of what the box holds of the image."""
+    (H, W), rows, cols = image_size, window.rows, window.cols
+    x0, y0, x1, y1 = box or (0, 0, W, H)
+    part = len(rows) < min(y1, H) - max(y0, 0) or len(cols) < min(x1, W) - max(x0, 0)
     where = f"x {cols.start} to {cols.stop - 1}, y {rows.start} to {rows.stop - 1}"
-    return f"a corner: {where}" if part else f"pixels {where}"
+    return f"a part: {where}" if part else f"pixels {where}"
 
 
 def _set_input(page: Page, place: Pixels, title: str, image_size: tuple[int, int]) -> None:

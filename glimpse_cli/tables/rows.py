@@ -114,16 +114,17 @@ def spelling_of(columns: Sequence[str], name: str, defaults: Defaults) -> str:
         missing = next(column for column in nearest if column not in present)
         what = f"the column {missing} is missing" if shares[nearest] else "no columns say where to look"
         raise UsageError(f"{name}: {what}", why=found, hint=_ASK)
-    if whole[0] not in _BOXES and (meant := present & _MISTAKEN.keys()):
-        two = " and ".join(sorted({_MISTAKEN[column] for column in meant}))
-        told = " and ".join(map(shown, sorted(meant)))
-        raise UsageError(f"{name}: {told} would be left aside", why=found, hint=f"a column for each axis: {two}")
+    meant = sorted(column for column, pair in _MISTAKEN.items() if column in present and not present & {*pair})
+    if whole[0] == "comb" and meant:
+        pairs = " and ".join(dict.fromkeys(",".join(_MISTAKEN[column]) for column in meant))
+        raise UsageError(f"{name}: {' and '.join(meant)} would not say the place", why=found, hint=f"rename to {pairs}")
     for pair in (_STEP, _WIDTH) if whole[0] == "comb" else (_WIDTH,):
         if len(present.intersection(pair)) == 1:
             missing = next(column for column in pair if column not in present)
             raise UsageError(f"{name}: the column {missing} is missing", why=found)
     if whole[0] not in _BOXES and (of_boxes := _said_of_boxes(defaults)):
-        raise UsageError(f"{' and '.join(of_boxes)} goes with boxes, and {name} has {','.join(_SPELLINGS[whole[0]])}")
+        go = "goes" if len(of_boxes) == 1 else "go"
+        raise UsageError(f"{' and '.join(of_boxes)} {go} with boxes, and {name} has {','.join(_SPELLINGS[whole[0]])}")
     if "method" not in present:  # what no row could have is wrong for all of them
         Look(_SOMEWHERE[whole[0]], defaults.size, defaults.method, defaults.padding, defaults.s)
     return whole[0]
@@ -143,7 +144,8 @@ _SOMEWHERE: dict[str, Place] = {
 
 
 _ASK = "image and x0,y0,x1,y1 or x,y,w,h or u_y,u_x[,d_y,d_x][,s_y,s_x] or scale_y,scale_x,shift_y,shift_x"
-_MISTAKEN = {name: f"{name[0]}_y,{name[0]}_x" for name in ("d", "dy", "dx", "s", "sy", "sx")}  # in the post's own words
+# What a log calls them, and their columns: as mere labels they would send a glimpse elsewhere
+_MISTAKEN = {name: pair for pair in (_STEP, _WIDTH) for name in (pair[0][0], pair[0][0] + "y", pair[0][0] + "x")}
 
 
 def row_of(record: Record, number: int, spelling: str, defaults: Defaults) -> Row | BadRow:
@@ -200,7 +202,7 @@ def _method(values: Mapping[str, Any]) -> "Method | None":
 
 
 def _of_columns(error: ParameterError, columns: Sequence[str]) -> ParameterError:
-    return error.at(f"columns {','.join(columns)}")
+    return error.at(f"column{'s' if len(columns) > 1 else ''} {','.join(columns)}")
 
 
 def _place(values: Mapping[str, Any], spelling: str, defaults: Defaults) -> Place:
@@ -243,7 +245,8 @@ def _size(values: Mapping[str, Any], default: tuple[int, int]) -> tuple[int, int
         try:
             require_size((height, width))
         except ParameterError as error:
-            raise _of_columns(error, ("width", "height")) from error
+            said = [column for column in ("width", "height") if values.get(column) not in {None, ""}]
+            raise _of_columns(error, said) from error
     return height, width
 
 
