@@ -47,7 +47,7 @@ def locked(folder: str) -> Iterator[None]:
         UsageError: another run holds it.
         OutputError: the folder cannot be made or written.
     """
-    if Path(folder).exists() and not Path(folder).is_dir():
+    if os.path.lexists(folder) and not os.path.isdir(folder):  # noqa: PTH112 - a name that is too long is none
         raise OutputError(f"{shown(folder)} is no folder", hint="another -o")
     own = Path(folder, OWN)
     make_folder(own)
