@@ -170,7 +170,9 @@ class Box:
 def as_floats(frozen: object, *names: str) -> None:
     """Make Python's floats of fields: float32 numbers, as arrays have them, would be reckoned with in float32."""
     for name in names:
-        object.__setattr__(frozen, name, float(getattr(frozen, name)))
+        value = getattr(frozen, name)
+        if type(value) is not float:
+            object.__setattr__(frozen, name, float(value))
 
 
 def _require_count(name: str, value: int) -> None:

@@ -370,7 +370,7 @@ def _with_short_names(item: Item, settings: Settings, made: Plan) -> Item:
     """A picture without the glimpses that have names no disk would take: these have failed."""
     fit = []
     for want in item.wants:
-        longest = max((part for name in want.names(settings.writing) for part in name.split("/")), key=_bytes)
+        longest = max((mask_name(want.name, settings.writing) or want.name).split("/"), key=_bytes)
         if _bytes(longest) <= LONGEST_NAME:
             fit.append(want)
             continue

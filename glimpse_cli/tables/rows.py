@@ -193,10 +193,13 @@ def _look(values: Mapping[str, Any], spelling: str, defaults: Defaults) -> Look:
 
 
 def _method(values: Mapping[str, Any]) -> "Method | None":
+    method = values.get("method") or None
+    if method is None:
+        return None
     from glimpse_cli.glimpse import Method  # noqa: PLC0415 - numpy: `glimpse --help` does not pay for it
 
-    method, known = values.get("method") or None, get_args(Method)
-    if method is not None and method not in known:
+    known = get_args(Method)
+    if method not in known:
         raise ParameterError(f"column method: {quoted(method)} is none of {', '.join(known)}")
     return cast("Method | None", method)
 
