@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import ImageFont, features
 
-from glimpse_cli.draw import PanelRow, Window, contact_sheet, outlined, panel, paper, zoomed
+from glimpse_cli.draw import PanelRow, Window, contact_sheet, outlined, panel, panels, paper, zoomed
 from glimpse_cli.draw.masks import DAY
 from glimpse_cli.draw.outlines import GREEN
 from glimpse_cli.draw.panels import CELL, GUTTER, HEAD, INPUT, LEAD, MARGIN
@@ -140,6 +140,21 @@ def test_where_there_is_a_reference_every_glimpse_is_held_against_it_the_first_a
     alone, none = drawn([reference + 0.1], reference=("lanczos", reference)), drawn([reference + 0.1])
     assert tuple(alone[alone.shape[0] - MARGIN - 5, LEFT + 3].tolist()) == (176, 32, 44)
     assert none.shape[0] < alone.shape[0]  # one glimpse differs from nothing
+
+
+@pytest.mark.parametrize(
+    ("box", "cols", "said"),
+    [
+        ((30, 20, 60, 50), range(25, 66), "pixels x 25 to 65, y 15 to 54"),
+        ((-9, 20, 60, 50), range(61), "pixels x 0 to 60, y 15 to 54"),  # all that there is of it
+        ((30, 20, 90, 50), range(25, 66), "a part: x 25 to 65, y 15 to 54"),
+        (None, range(25, 66), "a part: x 25 to 65, y 15 to 54"),
+    ],
+)
+def test_a_window_that_shows_but_a_part_of_a_box_says_so(box, cols, said):
+    rows = range(15, 55)
+    window = Window(np.zeros((len(rows), len(cols), 3), np.uint8), rows, cols)
+    assert panels._pixels(window, box, (90, 131)) == said
 
 
 def test_all_differences_are_on_one_scale():

@@ -22,8 +22,9 @@ def listening(heard: list[str]) -> Iterator[None]:
     except OSError:  # the process has no stderr
         kept = os.open(os.devnull, os.O_WRONLY)
     reader, writer = os.pipe()
-    for end in (reader, writer):
-        os.set_blocking(end, False)  # a flood of complaints loses its end, and nobody waits for anybody
+    if hasattr(os, "set_blocking"):  # not on Windows before Python 3.12
+        for end in (reader, writer):
+            os.set_blocking(end, False)  # a flood of complaints loses its end, and nobody waits for anybody
     try:
         os.dup2(writer, 2)
         yield
