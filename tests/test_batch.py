@@ -724,6 +724,16 @@ def test_a_run_that_stopped_counts_the_glimpses_of_earlier_runs_that_it_did_not_
     assert (stopped.failed, stopped.came_through, stopped.exit_code) == (1, 4, 3)
 
 
+def test_a_run_that_stopped_draws_no_sheet_of_what_it_did_not_come_to(photos, tmp_path):
+    text = "image,x0,y0,x1,y1\na.png,1,2,9,12\n../b.png,1,2,9,12\n"
+    sheets = [tmp_path / name for name in ("1.png", "2.png")]
+    wanted = of_table(photos, tmp_path / "out", text, writing=Writing("npy"), contact_sheet=str(sheets[0]))
+    assert batch.run(wanted).done == 1
+    (tmp_path / "out" / "a.npy").write_bytes(b"damaged")
+    stopped = batch.run(replace(wanted, stop=True, contact_sheet=str(sheets[1])))
+    assert (stopped.failed, stopped.not_begun, [path.exists() for path in sheets]) == (1, 1, [True, False])
+
+
 def test_a_setting_of_the_environment_is_told_by_its_name(photos, tmp_path, monkeypatch):
     monkeypatch.setenv("GLIMPSE_JOBS", "many")
     done = command(photos, "-o", tmp_path / "out", "--box", "3,2,17.5,19")

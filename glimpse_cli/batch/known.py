@@ -57,7 +57,7 @@ class Errand:
 def held(errand: Errand, ways: Ways) -> dict[str, Any]:
     """The record of an earlier run, of the glimpses alone that are wanted as they were and are as they were left.
 
-    It is empty where that is none. Of the input it says what it was.
+    Of the input it says what it was, and nothing where there is no such record.
     """
     record = parsed(errand.line) if errand.line is not None else {}
     looks, files = record.get("looks", {}), record.get("files", {})
@@ -71,15 +71,13 @@ def held(errand: Errand, ways: Ways) -> dict[str, Any]:
         return errand.sealed or all(is_intact(Path(ways.folder, name), files[name]) for name in names)
 
     kept = [want for want in errand.item.wants if holds(want)]
-    if not kept:
-        return {}
     names = {name for want in kept for name in want.names(ways.writing)}
     return {
-        "image": record["image"],
+        "image": errand.item.image,
         "looks": {want.name: looks[want.name] for want in kept},
-        "input": record["input"],
+        "input": record.get("input", {}),
         "files": {name: found for name, found in files.items() if name in names},
-        "rows": [row for row in record["rows"] if row["file_name"] in names],
+        "rows": [row for row in record.get("rows", ()) if row["file_name"] in names],
         "errors": [],
     }
 

@@ -318,9 +318,9 @@ class _Run:
         return self.settings.form != "files" and bool(self.progress.left)
 
     def draw_sheet(self) -> None:
-        """The contact sheet, if one is wanted."""
+        """The contact sheet, if one is wanted and nothing is left: what was not come to may be damaged."""
         settings = self.settings
-        if settings.contact_sheet and not self._waits:
+        if settings.contact_sheet and not self.progress.left:
             glimpses = gather.first(settings, self._done(), self.wanted, sheet.COUNT)
             sheet.make(settings.contact_sheet, settings.folder, glimpses)
 

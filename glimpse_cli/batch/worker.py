@@ -167,19 +167,19 @@ def finish_all(begun: Sequence[tuple[Begun, Sequence[Floats | GlimpseError]]], w
 def begin(errand: Errand, ways: Ways) -> Outcome | Begun:
     """Read a picture, unless all of it is done already."""
     item, record = errand.item, held(errand, ways)
-    before = record.get("input", {})
+    before, is_all = record["input"], len(record["rows"]) == len(item.wants)
     try:
         stamp = stamp_of(item.path)
-        if stamp and stamp == before.get("stamp") and len(record["rows"]) == len(item.wants):
+        if is_all and stamp and stamp == before["stamp"]:
             return _held(errand, record, ways)
         data = read_bytes(item.path)
         source = {"hash": hash_of(data), "stamp": stamp}
         if source["hash"] != before.get("hash"):
-            record = {}
-        elif len(record["rows"]) == len(item.wants):
+            record |= {"looks": {}, "files": {}, "rows": []}
+        elif is_all:
             # what is sealed stays as it is: a new stamp alone is no news
             return _held(errand, record if errand.sealed else record | {"input": source}, ways)
-        wants = [want for want in item.wants if want.name not in record.get("looks", ())]
+        wants = [want for want in item.wants if want.name not in record["looks"]]
         looks = [want.look for want in wants]
         loaded = items.load(data, item.path, looks, ways.reading, preview=ways.writing.mask == "png")
         return Begun(errand, record, source, wants, loaded)
@@ -254,7 +254,7 @@ def _new(finished: Finished) -> tuple[str, dict[str, str]]:
 
 
 def _outcome(finished: Finished, lost: Mapping[Path, OutputError], ways: Ways) -> Outcome:
-    begun, errand, held = finished.begun, finished.begun.errand, finished.begun.record
+    begun, errand, before = finished.begun, finished.begun.errand, finished.begun.record
     wrong, good = list(finished.wrong), []
     for part in finished.parts:
         error = next((lost[waiting.path] for waiting in part.waiting if waiting.path in lost), None)
@@ -265,15 +265,16 @@ def _outcome(finished: Finished, lost: Mapping[Path, OutputError], ways: Ways) -
             wrong.append(_failure(begun, part.want, error))
     record = {
         "image": errand.item.image,
-        "looks": {**held.get("looks", {}), **{part.want.name: look_of(part.want) for part in good}},
+        "looks": before["looks"] | {part.want.name: look_of(part.want) for part in good},
         "input": begun.input,
-        "files": {**held.get("files", {}), **{name: found for part in good for name, found in part.files.items()}},
-        "rows": [*held.get("rows", ()), *(part.row for part in good)],
+        "files": before["files"] | {name: found for part in good for name, found in part.files.items()},
+        "rows": [*before["rows"], *(part.row for part in good)],
         "errors": [failure.told() for failure in wrong],
     }
     _clear(errand, ways, record["files"])
-    kept, warned = len(held.get("rows", ())), warned_in(record)
-    return Outcome(errand.n, _news(errand, record), len(good), kept, warned, tuple(wrong))
+    return Outcome(
+        errand.n, _news(errand, record), len(good), len(before["rows"]), warned_in(record), failures=tuple(wrong)
+    )
 
 
 def failed(errand: Errand, error: GlimpseError, ways: Ways) -> Outcome:

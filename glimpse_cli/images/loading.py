@@ -121,8 +121,7 @@ def _load(data: bytes, checked: strict.Checked, name: str, frame: int, max_pixel
         strict.check_png_length(data, name)
     low = _low(data, decoder, name, tiles, max_pixels) if tiles else None
     notes: list[str] = []
-    orientation = turned if decoder == "TIFF" else _exif_orientation(image, notes)
-    orientation = _known(orientation)
+    orientation = _known(turned if decoder == "TIFF" else _exif_orientation(image, notes))
     if decoder == "PNG" and strict.is_grey_alpha16(data) and not frame:
         return Loaded(*_grey_alpha16(data, image), frames, orientation, bits=bits, notes=notes)
     clear = _scale_clear(image, bits) if decoder == "PNG" else None
