@@ -16,6 +16,7 @@ from glimpse_cli.errors import ParameterError
 from glimpse_cli.kernels import REACH_FLOAT32, REACH_FLOAT64, Kernel
 
 Floats = NDArray[np.floating[Any]]  # float32 or float64
+Block = tuple[slice, slice, Floats]  # the rows of a matrix, the columns they read, and their weights
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,35 +72,36 @@ class Bank:
         """The bank of some of the rows."""
         return Bank(self.first[rows], self.weights[rows])
 
-    def interleaved(self, C: int) -> "Bank":
-        """The bank (n C, N C) of an axis on which C channels lie side by side, each weighed on its own."""
-        n, K = self.weights.shape
-        weights = np.zeros((n, K, C), self.weights.dtype)
-        weights[:, :, 0] = self.weights
-        last = (K - 1) * C + 1  # after which there are but zeros
-        first = self.first[:, None] * C + np.arange(C)
-        return Bank(first.ravel(), weights.reshape(n, K * C)[:, :last].repeat(C, axis=0))
-
     def dense(self) -> Floats:
         """(n, len(pixels)) the matrix written out, over the pixels it reads."""
         ((_, _, matrix),) = self.blocks(self.first.size)
         return matrix
 
-    def blocks(self, size: int) -> Iterator[tuple[slice, slice, Floats]]:
+    def blocks(self, size: int, C: int = 1) -> Iterator[Block]:
         """The matrix as dense blocks of so many rows.
 
+        Args:
+            size: rows of a block; the last one may have fewer.
+            C: channels that lie side by side on the axis, each weighed on its own: C rows of the matrix for one of the
+                bank, and C columns for a pixel.
+
         Yields:
-            The rows of the bank, the pixels they read (counted from ``pixels.start``), and the (rows, pixels) matrix.
+            The rows of the matrix, the columns they read (counted from ``pixels.start``), and their weights.
         """
         n, K = self.weights.shape
         offsets = self.first - self.first.min()
         tops = np.arange(0, n, size)
         starts = np.minimum.reduceat(offsets, tops)
         stops = np.maximum.reduceat(offsets, tops) + K
-        P = (stops - starts).max()
+        P = int((stops - starts).max())
         matrix = np.zeros((n, P), self.weights.dtype)
         places = offsets - starts.repeat(size)[:n] + np.arange(0, matrix.size, P)
         matrix.ravel()[places[:, None] + np.arange(K)] = self.weights
+        if C > 1:
+            apart = np.zeros((n, C, P, C), matrix.dtype)
+            for c in range(C):
+                apart[:, c, :, c] = matrix
+            matrix = apart.reshape(n * C, P * C)
         for top, start, stop in zip(tops.tolist(), starts.tolist(), stops.tolist(), strict=True):
-            rows = slice(top, min(top + size, n))
-            yield rows, slice(start, stop), matrix[rows, : stop - start]
+            rows = slice(top * C, min(top + size, n) * C)
+            yield rows, slice(start * C, stop * C), matrix[rows, : (stop - start) * C]

@@ -1,13 +1,15 @@
 """Extract a glimpse with NumPy: ``By · I · Bxᵀ``, reading only the pixels that matter, a tile at a time."""
 
 from dataclasses import dataclass
-from math import ceil
+from itertools import accumulate
+from math import ceil, prod
+from threading import local
 from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from glimpse_cli.banks import Axis, Bank, Floats
+from glimpse_cli.banks import Axis, Bank, Block, Floats
 from glimpse_cli.combs import Box, Comb
 from glimpse_cli.errors import ParameterError
 from glimpse_cli.kernels import (
@@ -32,6 +34,8 @@ FARTHEST = 2.0**53  # pixels: beyond it float64 knows no fractions, nor every pi
 _CACHE = 1 << 18  # bytes that stay in the second-level cache until everyone has had his share of them
 _STRIP = 1 << 20  # bytes of the rows of a glimpse between its two axes: what lies between them stays small
 _NARROW = 128  # taps of all channels up to which they are weighed side by side
+_KEPT = 1 << 22  # bytes that a thread keeps for its next glimpse, at most
+_thread = local()
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,11 +208,14 @@ def contract(window: NDArray[Any], by: Bank, bx: Bank) -> Floats:
         (h, w) or (h, w, C), integers scaled to [0, 1].
     """
     cube = window if window.ndim == 3 else window[:, :, None]
-    few = max(by.weights.shape[1], bx.weights.shape[1]) <= 2
+    h, w, K = by.first.size, bx.first.size, (by.weights.shape[1], bx.weights.shape[1])
+    # floats may be infinite, and products meet pixels that no sample reaches: 0 inf is NaN
+    exact = np.issubdtype(cube.dtype, np.floating)
+    few = max(K) <= 2 and (exact or prod(K) * h * w <= 2 * cube.shape[0] * cube.shape[1])
     with np.errstate(invalid="ignore", over="ignore"):  # a picture may hold infinities: they are the caller's
         # the peak divides, its inverse does not multiply: 255 becomes exactly 1
         glimpse = (_gathered if few else _banded)(cube, by, bx, PEAKS.get(window.dtype, 1))
-    if window.dtype in PEAKS:  # weights sum to 1, but for their last digit
+    if window.dtype in PEAKS and glimpse.max() > 1:  # weights sum to 1, but for their last digit
         np.minimum(glimpse, 1, out=glimpse)
     return glimpse if window.ndim == 3 else glimpse[:, :, 0]
 
@@ -222,18 +229,20 @@ def _gathered(cube: NDArray[Any], by: Bank, bx: Bank, peak: int) -> Floats:
     word = np.dtype(f"u{wide}" if wide <= 8 else f"V{wide}")
     glimpse = np.empty((h, w, C), wy.dtype)
     samples = glimpse.view(f"V{C * number}")[:, :, 0]
-    count = max(8, min(64, _CACHE // (Ky * max(W * pixel, Kx * w * lanes))))
+    count = max(8, min(128, 2 * _CACHE // (Ky * max(W * pixel, Kx * w * lanes))))
     for top in range(0, h, count):
         part = slice(top, min(top + count, h))
         n = part.stop - top
         lines = np.ascontiguousarray(cube[np.append(rows[:, part], 0)])  # one more, which the last word reaches into
         words = np.ndarray((W, Ky * n), word, lines.data, strides=(pixel, W * pixel))
-        taps = words[columns.ravel()].view(cube.dtype).reshape(Kx, w, Ky * n * lanes).astype(wy.dtype)
-        sums = np.einsum("kwl,kw->wl", taps, wx).reshape(w, Ky, n * lanes)
-        sums = np.einsum("wkl,kl->wl", sums, wy[:, part].repeat(lanes, axis=1))
-        sums /= peak
+        taps, sums = _memory(wy.dtype, (Kx, w, Ky * n * lanes), (w, Ky, n * lanes))
+        taps[...] = words[columns.ravel()].view(cube.dtype).reshape(taps.shape)
+        np.einsum("kwl,kw->wl", taps, wx, out=sums.reshape(w, -1))
+        done = taps.ravel()[: w * n * lanes].reshape(w, n * lanes)
+        np.einsum("wkl,kl->wl", sums, wy[:, part].repeat(lanes, axis=1), out=done)
+        done /= peak
         strides = lanes * number, n * lanes * number
-        samples[part] = np.ndarray((n, w), samples.dtype, sums.data, strides=strides)
+        samples[part] = np.ndarray((n, w), samples.dtype, done.data, strides=strides)
     glimpse[~wy.any(axis=0)] = 0  # what reaches no pixel is black, though the one beside it be infinite
     glimpse[:, ~wx.any(axis=0)] = 0
     return glimpse
@@ -245,41 +254,74 @@ def _taps(bank: Bank) -> tuple[NDArray[np.intp], Floats]:
 
 
 def _banded(cube: NDArray[Any], by: Bank, bx: Bank, peak: int) -> Floats:
-    """A strip of the glimpse at a time: rows first, then the columns of what is left, channels side by side."""
-    (R, W, C), (h, w), dtype = cube.shape, (by.first.size, bx.first.size), by.weights.dtype
+    """Products of dense blocks, an axis after the other, channels side by side."""
+    (R, _, C), (h, w), dtype = cube.shape, (by.first.size, bx.first.size), by.weights.dtype
     # side by side, channels meet zeros for each other: faster while these are few, but of floats 0 inf would be NaN
     g = 1 if C > 4 or C * bx.weights.shape[1] > _NARROW or np.issubdtype(cube.dtype, np.floating) else C
-    blocks, across = list(by.blocks(_block_size(by))), list(bx.interleaved(g).blocks(_block_size(bx) * g))
-    count = max(1, _STRIP // (blocks[0][0].stop * W * C * dtype.itemsize))
-    lines = np.empty((min(count * blocks[0][0].stop, h), W * C), dtype)  # once: fresh memory costs more than its use
+    down, across = list(by.blocks(_block_size(by))), list(bx.blocks(_block_size(bx), g))
     glimpse = np.empty((C // g, h, w * g), dtype)
-    flat = cube.reshape(R, W * C)
-    for first in range(0, len(blocks), count):
-        strip = blocks[first : first + count]
-        top, bottom = strip[0][0].start, strip[-1][0].stop
-        n = bottom - top
-        _fill(lines[:n], flat, strip)
-        for c, part in enumerate(glimpse[:, top:bottom]):
-            rows = lines[:n].reshape(n, W, C)[:, :, c * g : c * g + g].reshape(n, W * g)
-            for columns, pixels, matrix in across:
-                np.matmul(rows[:, pixels], matrix.T, out=part[:, columns])
+    (_columns_first if h > R else _rows_first)(cube, down, across, glimpse)
     glimpse /= peak
     return glimpse.reshape(C // g, h, w, g).transpose(1, 2, 0, 3).reshape(h, w, C)
 
 
-def _fill(lines: Floats, flat: NDArray[Any], strip: list[tuple[slice, slice, Floats]]) -> None:
-    """The rows of a strip over all columns, a tile of converted pixels at a time."""
-    top, width = strip[0][0].start, flat.shape[1]
-    longest = max(pixels.stop - pixels.start for _, pixels, _ in strip)
-    step = min(max(_CACHE // (longest * lines.itemsize), 256), width)
-    tile = np.empty(longest * step, lines.dtype)
-    for left in range(0, width, step):
-        part = slice(left, min(left + step, width))
-        for rows, pixels, matrix in strip:
-            shape = (pixels.stop - pixels.start, part.stop - left)
-            values = tile[: shape[0] * shape[1]].reshape(shape)
-            values[...] = flat[pixels, part]  # converted once, into memory that stays in the cache
-            np.matmul(matrix, values, out=lines[rows.start - top : rows.stop - top, part])
+def _rows_first(cube: NDArray[Any], down: list[Block], across: list[Block], glimpse: Floats) -> None:
+    """Rows of the glimpse over all columns of the image, then their columns: a strip at a time."""
+    (R, W, C), (_, h, _), dtype = cube.shape, glimpse.shape, glimpse.dtype
+    size, longest = down[0][0].stop, max(pixels.stop - pixels.start for _, pixels, _ in down)
+    count = max(1, _STRIP // (size * W * C * dtype.itemsize))
+    step = min(max(_CACHE // (longest * dtype.itemsize), 256), W * C)
+    lines, tile = _memory(dtype, (min(count * size, h), W * C), (longest * step,))
+    flat = cube.reshape(R, W * C)
+    for first in range(0, len(down), count):
+        strip = down[first : first + count]
+        top, bottom = strip[0][0].start, strip[-1][0].stop
+        for left in range(0, W * C, step):
+            part = slice(left, min(left + step, W * C))
+            for rows, pixels, matrix in strip:
+                shape = (pixels.stop - pixels.start, part.stop - left)
+                values = tile[: prod(shape)].reshape(shape)
+                values[...] = flat[pixels, part]  # converted once, into memory that stays in the cache
+                np.matmul(matrix, values, out=lines[rows.start - top : rows.stop - top, part])
+        _columns(lines[: bottom - top].reshape(-1, W, C), across, glimpse[:, top:bottom])
+
+
+def _columns_first(cube: NDArray[Any], down: list[Block], across: list[Block], glimpse: Floats) -> None:
+    """Columns of the glimpse in all rows of the image, a strip of them at a time; then its rows, which are more."""
+    (R, W, C), (groups, _, width), dtype = cube.shape, glimpse.shape, glimpse.dtype
+    count = min(max(1, _STRIP // (W * C * dtype.itemsize)), R)
+    lines, between = _memory(dtype, (count, W, C), (groups, R, width))
+    for top in range(0, R, count):
+        strip = lines[: R - top]
+        strip[...] = cube[top : top + count]
+        _columns(strip, across, between[:, top : top + count])
+    for group, part in zip(between, glimpse, strict=True):
+        for rows, pixels, matrix in down:
+            np.matmul(matrix, group[pixels], out=part[rows])
+
+
+def _columns(lines: Floats, across: list[Block], glimpse: Floats) -> None:
+    """The columns of a glimpse (groups, n, samples), of n lines (n, W, C) of floats; as many channels a group."""
+    g = lines.shape[2] // len(glimpse)
+    for group, part in enumerate(glimpse):
+        rows = lines[:, :, group * g : group * g + g].reshape(len(lines), -1)
+        for columns, pixels, matrix in across:
+            np.matmul(rows[:, pixels], matrix.T, out=part[:, columns])
+
+
+def _memory(dtype: np.dtype[Any], *shapes: tuple[int, ...]) -> list[Floats]:
+    """Arrays of these shapes in memory that a thread keeps for its next glimpse: fresh memory costs more than its use.
+
+    What the call before gave is overwritten.
+    """
+    stops = list(accumulate(-(-prod(shape) * dtype.itemsize // 64) * 64 for shape in shapes))
+    memory: NDArray[np.uint8] | None = getattr(_thread, "memory", None)
+    if memory is None or memory.size < stops[-1]:
+        memory = np.empty(stops[-1], np.uint8)
+        if memory.size <= _KEPT:
+            _thread.memory = memory
+    starts = [0, *stops]
+    return [np.ndarray(shape, dtype, memory.data, start) for shape, start in zip(shapes, starts, strict=False)]
 
 
 def _block_size(bank: Bank) -> int:

@@ -180,7 +180,7 @@ def require_padding(padding: str) -> None:
 
 def _clip(pixels: NDArray[np.float64], N: int) -> NDArray[np.float64]:
     """Pixel indices brought into 0 .. N - 1 while still floats: places may be 1e300 pixels outside."""
-    return np.clip(pixels, 0, N - 1)
+    return np.minimum(np.maximum(pixels, 0), N - 1)
 
 
 def _fold(places: NDArray[np.float64], N: int, padding: Padding) -> NDArray[np.float64]:

@@ -2,6 +2,7 @@
 
 import sys
 import tracemalloc
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -22,17 +23,22 @@ combs = st.builds(Comb, st.floats(-20, 40), st.floats(-6, 6))
 sizes = st.tuples(st.integers(1, 9), st.integers(1, 9))
 
 
-def reference(image, spec):
-    """The glimpse of one grey picture by plain loops."""
+def matrices(shape, spec):
+    """Both banks by plain loops, (h, H) and (w, W)."""
     rows = {
         Gaussian: lambda k, p, N: oracle.gaussian_row(p, k.s, N, k.eps),
         Hat: lambda k, p, N: oracle.hat_row(p, N, k.padding),
         Nearest: lambda k, p, N: oracle.nearest_row(p, N, k.padding),
     }
-    By, Bx = (
+    return [
         [rows[type(axis.kernel)](axis.kernel, axis.comb.first + axis.comb.step * i, N) for i in range(n)]
-        for axis, n, N in zip((spec.y, spec.x), spec.size, image.shape, strict=True)
-    )
+        for axis, n, N in zip((spec.y, spec.x), spec.size, shape, strict=True)
+    ]
+
+
+def reference(image, spec):
+    """The glimpse of one grey picture by plain loops."""
+    By, Bx = matrices(image.shape, spec)
     return np.array(oracle.apply(By, image.tolist(), Bx))
 
 
@@ -107,6 +113,31 @@ def test_every_channel_is_the_glimpse_of_that_channel_alone(kernel, channels, dt
     spec = Spec(Axis(Comb(-9.3, 1.7), kernel), Axis(Comb(250.2, -4.1), kernel), (50, 70))
     expected = np.stack([extract(image[:, :, c], spec) for c in range(channels)], axis=2)
     np.testing.assert_allclose(extract(image, spec), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "kernel", [Gaussian(0.4), Gaussian(2.1, POST_EPS), Hat(), Hat("reflection"), Nearest("border")]
+)
+@pytest.mark.parametrize("channels", [1, 3, 5])
+@pytest.mark.parametrize("shape", [(17, 23), (60, 6100), (150, 31)])
+def test_enlarged_whole_numbers_are_the_formula(kernel, channels, shape):
+    """Fewer rows in the picture than in the glimpse, wide pictures and narrow ones, samples close and far apart."""
+    image = RNG.integers(0, 256, (*shape, channels), np.uint8)
+    (H, W), (h, w) = shape, (151, 12)
+    spec = Spec(Axis(Comb(-1.3, (H + 1) / h), kernel), Axis(Comb(W + 0.7, -(W + 1) / w), kernel), (h, w))
+    By, Bx = (np.array(matrix) for matrix in matrices(shape, spec))
+    expected = np.einsum("hy,yxc,wx->hwc", By, image / 255, Bx, optimize=True)
+    np.testing.assert_allclose(extract(image, spec), expected, atol=5e-6)
+
+
+def test_threads_do_not_share_what_they_work_in():
+    images = [RNG.integers(0, 256, (90 + 7 * i, 120 - 5 * i, 3), np.uint8) for i in range(8)]
+    specs = [Spec.from_box(Box(3.2, 1.7, 61, 80), (70, 110), method) for method in ("gaussian", "stn")]
+    jobs = [(image, spec) for image in images for spec in specs] * 20
+    alone = [extract(image, spec) for image, spec in jobs]
+    with ThreadPoolExecutor(4) as threads:
+        for glimpse, expected in zip(threads.map(lambda job: extract(*job), jobs), alone, strict=True):
+            np.testing.assert_array_equal(glimpse, expected)
 
 
 def test_tiles_meet_without_a_seam():

@@ -105,6 +105,10 @@ def test_the_blocks_of_a_bank_are_the_whole_of_it(kernel, size):
     for rows, pixels, block in bank.blocks(size):
         put_together[rows, pixels] = block
     np.testing.assert_array_equal(put_together, matrix)
+    side_by_side = np.zeros((36, 3 * len(bank.pixels)))
+    for rows, pixels, block in bank.blocks(size, 3):
+        side_by_side[rows, pixels] = block
+    np.testing.assert_array_equal(side_by_side, np.kron(matrix, np.eye(3)))
 
 
 @pytest.mark.parametrize("s", [0, -1, math.nan, math.inf])
