@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from glimpse_cli.banks import Axis
 from glimpse_cli.combs import Comb
-from glimpse_cli.draw.masks import CLEAR, DAY, FOG, LONGEST, NIGHT, PREVIEW, mask_figure
+from glimpse_cli.draw.masks import CLEAR, COLOURFUL, DAY, LONGEST, LUMA, NIGHT, NIGHT_BLUE, PREVIEW, mask_figure
 from glimpse_cli.draw.outlines import GREEN, GROUND, Rect, draw_outline
 from glimpse_cli.kernels import Gaussian, Hat, Nearest
 
@@ -37,8 +37,24 @@ def window(size, rows, cols):
     return ay, ax
 
 
-def fogged(picture):
-    return np.array(picture) * CLEAR + np.array(FOG) * (1 - CLEAR)
+def by_night(picture):
+    picture = np.array(picture, float)
+    grey = (picture @ LUMA)[..., None]
+    return CLEAR * (COLOURFUL * picture + (1 - COLOURFUL) * grey) + (1 - CLEAR) * np.array(NIGHT_BLUE)
+
+
+def lab(colour):
+    """CIELAB of an sRGB colour, D65."""
+    linear = np.array([c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in np.array(colour) / 255])
+    xyz = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]]) @ linear
+    x, y, z = (np.cbrt(t) if t > 0.008856 else 7.787 * t + 16 / 116 for t in xyz / (0.9505, 1, 1.089))
+    return np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)])
+
+
+def apart(colour, other):
+    """How far two colours are apart for the eye, and by how much the first is lighter (CIE76; 2.3 is just seen)."""
+    difference = lab(colour) - lab(other)
+    return np.linalg.norm(difference), difference[0]
 
 
 def green_at(figure):
@@ -56,28 +72,43 @@ def test_a_picture_that_fits_is_shown_pixel_for_pixel_with_strips_above_and_besi
     assert (figure[START : START + 400, START : START + 431] == picture).all()
 
 
-def test_what_is_attended_to_is_at_full_brightness_and_the_rest_is_fogged():
+def test_what_is_attended_to_is_as_it_is_and_the_rest_by_night():
     picture = noise(401, 430)
     figure = mask_figure(picture, (401, 430), *window((401, 430), slice(30, 90), slice(200, 333)))
     shown = figure[START:-MARGIN, START:-MARGIN]
     assert (shown[30:90, 200:333] == picture[30:90, 200:333]).all()
     for part in (np.s_[:30], np.s_[90:], np.s_[:, :200], np.s_[:, 333:]):
-        assert np.abs(shown[part] - fogged(picture[part])).max() <= 1
+        assert np.abs(shown[part] - by_night(picture[part])).max() <= 1
 
 
-def test_half_the_attention_is_half_the_way_out_of_the_fog():
+def test_half_the_attention_is_half_the_way_out_of_the_night():
     picture = noise(401, 430)
     ay, ax = window((401, 430), slice(30, 90), slice(200, 333))
     ax[250:260] = 0.5
     shown = mask_figure(picture, (401, 430), ay, ax)[START:-MARGIN, START:-MARGIN]
     part = np.s_[30:90, 250:260]
-    assert np.abs(shown[part] - (fogged(picture[part]) + picture[part]) / 2).max() <= 2
+    assert np.abs(shown[part] - (by_night(picture[part]) + picture[part]) / 2).max() <= 2
 
 
-def test_dark_places_that_are_attended_to_stand_out_from_dark_places_that_are_not():
-    figure = mask_figure(np.zeros((401, 430, 3), np.uint8), (401, 430), *window((401, 430), slice(30, 90), slice(7)))
-    assert figure[START + 40, START + 3].max() == 0
-    assert figure[START + 200, START + 3].min() > 20
+@pytest.mark.parametrize("grey", [0, 12, 25, 50, 75, 128, 200, 255])
+def test_of_every_grey_what_is_attended_to_stands_out_and_is_not_the_darker_one(grey):
+    picture = np.full((401, 430, 3), grey, np.uint8)
+    figure = mask_figure(picture, (401, 430), *window((401, 430), slice(30, 90), slice(200, 333)))
+    attended, other = figure[START + 40, START + 210], figure[START + 200, START + 300]
+    distance, lighter = apart(attended, other)
+    assert (attended == grey).all()
+    assert distance > 20
+    assert lighter > -4  # nothing is darker than black: there it is the hue that tells
+    assert lighter > 0.25 * (lab(attended)[0] - 20)
+
+
+@pytest.mark.parametrize("colour", [(255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 0), (139, 90, 43), (30, 60, 120)])
+def test_of_colours_what_is_attended_to_stands_out_as_well(colour):
+    picture = np.full((401, 430, 3), colour, np.uint8)
+    figure = mask_figure(picture, (401, 430), *window((401, 430), slice(30, 90), slice(200, 333)))
+    distance, lighter = apart(figure[START + 40, START + 210], figure[START + 200, START + 300])
+    assert distance > 15
+    assert lighter > 10
 
 
 def test_the_strips_stand_over_the_columns_and_beside_the_rows_they_measure():
@@ -131,7 +162,7 @@ def test_where_the_box_leaves_the_picture_the_view_follows_it_and_all_stays_alig
     figure = mask_figure(picture, size, *window(size, slice(300, 401), slice(0, 120)), box)
     assert figure.shape == (START + 441 + MARGIN, START + 50 + 430 + MARGIN, 3)
     assert green_at(figure) == (START + 298, START + 443, START - 2, START + 172)
-    assert (figure[START + 100, START + 50] == fogged(picture[100, 0]).astype(int)).all()
+    assert (figure[START + 100, START + 50] == by_night(picture[100, 0]).astype(int)).all()
     above = (figure[MARGIN : MARGIN + STRIP] > 150).all(axis=(0, 2))
     assert (np.nonzero(above)[0] == START + 50 + np.arange(120)).all()
 
@@ -230,7 +261,7 @@ def test_samples_that_all_repeat_an_edge_pixel_do_not_leave_the_others_in_the_da
     figure = mask_figure(picture, size, *sums(size, box, (180, 180), Nearest), box)
     shown = figure[START:-MARGIN, START + 90 : -MARGIN, 0].astype(int)
     assert shown[100, 0] == 200
-    assert shown[100, 40] > (fogged([200])[0] + 200) / 2
+    assert shown[100, 40] > (by_night([200] * 3)[0] + 200) / 2
     assert shown[100, 150] < 120
 
 
@@ -240,10 +271,10 @@ def test_boxes_without_end_and_without_width_are_drawn_as_far_as_can_be(box):
     assert (figure == GREEN).all(axis=2).any()
 
 
-def test_nothing_attended_to_is_fog_everywhere_and_empty_strips():
+def test_nothing_attended_to_is_night_everywhere_and_empty_strips():
     picture = noise(401, 430)
     figure = mask_figure(picture, (401, 430), np.zeros(401), np.zeros(430))
-    assert np.abs(figure[START:-MARGIN, START:-MARGIN] - fogged(picture)).max() <= 1
+    assert np.abs(figure[START:-MARGIN, START:-MARGIN] - by_night(picture)).max() <= 1
     assert (figure[MARGIN : MARGIN + STRIP, START:-MARGIN] == NIGHT.trough).all()
 
 

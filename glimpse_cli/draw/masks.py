@@ -1,4 +1,4 @@
-"""The picture of a mask: in fog but for what a glimpse attends to, a profile on each axis, the box in green."""
+"""The picture of a mask: by night but for what a glimpse attends to, a profile on each axis, the box in green."""
 
 from dataclasses import dataclass
 from math import ceil
@@ -32,10 +32,14 @@ DAY = Palette((255, 255, 255), (242, 243, 245), (196, 200, 207), (74, 78, 86), 0
 
 RULE: Colour = (128, 130, 134)  # between pixels that are shown as squares
 
-# What is not attended to is seen through a grey fog, not through black: so a dark place that is attended to
-# stands out from a dark place that is not.
-FOG: Colour = (50, 52, 57)
-CLEAR = 0.28
+# What is not attended to is seen by night: darker, with little colour of its own, and blue. Any way to dim a picture
+# leaves some colour as it is; here that is an indigo which photographs hardly have, where a grey would be as common as
+# shade. So black, white and every grey that is attended to stands out from the same that is not, by its hue where
+# nothing can be darker.
+NIGHT_BLUE: Colour = (10, 10, 72)
+CLEAR = 0.34  # how much of the picture is left by night
+COLOURFUL = 0.4  # how much of its colours, of that
+LUMA = (0.299, 0.587, 0.114)
 
 LONGEST = 1024  # pixels, the long side of a mask figure
 PREVIEW = 950  # pixels, the long side of a preview that fills such a figure: a longer one is reduced again
@@ -243,11 +247,12 @@ def _full(weights: Curve) -> float:
 
 
 def _dimmed(picture: Image.Image, cy: NDArray[np.float32], cx: NDArray[np.float32]) -> Pixels:
-    """The picture where attention is 1, fog before it where attention is 0."""
-    table = np.add.outer((1 - CLEAR) * np.array(FOG), CLEAR * np.arange(256)).astype(np.uint8)
-    fogged = picture.point(table.ravel().tolist())
+    """The picture where attention is 1, the same by night where attention is 0, and between them in proportion."""
+    mixed = CLEAR * (COLOURFUL * np.eye(3) + (1 - COLOURFUL) * np.array(LUMA))  # colour, and grey of its brightness
+    matrix = np.column_stack((mixed, (1 - CLEAR) * np.array(NIGHT_BLUE)))
+    night = picture.convert("RGB", tuple(matrix.ravel().tolist()))
     attention = Image.fromarray((np.outer(cy, cx * 255) + 0.5).astype(np.uint8))
-    return np.asarray(Image.composite(picture, fogged, attention))
+    return np.asarray(Image.composite(picture, night, attention))
 
 
 def _draw_squares(picture: Pixels, y: _Span, x: _Span) -> None:
