@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageCms, ImageFile
 
 from glimpse_cli import images
+from glimpse_cli.draw.paper import UNKNOWN
 from glimpse_cli.errors import InputError, ParameterError, PictureError, Reason
 from glimpse_cli.images import strict
 from pictures import plain_png as png
@@ -1067,6 +1068,20 @@ def test_a_preview_of_a_float_picture_spans_its_values():
     assert preview.min() == 0
     assert preview.max() == 255
     assert (images.decode(saved(GREY / np.float32(255), "TIFF")).preview(99)[..., 0] == GREY).mean() > 0.4
+
+
+def test_a_preview_shows_what_is_no_number_in_the_colour_that_drawings_have_for_it_however_reduced():
+    values = np.linspace(0, 1, 400 * 310, dtype=np.float32).reshape(400, 310)
+    values[7, 200], values[9, 9], values[390, 9] = np.nan, np.inf, -np.inf
+    picture = images.decode(saved(values, "TIFF"))
+    preview = picture.preview(400)
+    assert tuple(preview[7, 200]) == UNKNOWN
+    assert (preview == UNKNOWN).all(axis=2).sum() == 1
+    assert (preview[9, 9] == 255).all()
+    assert (preview[390, 9] == 0).all()
+    small = (picture.preview(50) == UNKNOWN).all(axis=2)
+    assert small[0, 25]
+    assert 0 < small[:3].sum() < 9
 
 
 # --- out ------------------------------------------------------------------------------------------------------

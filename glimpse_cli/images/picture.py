@@ -92,7 +92,7 @@ class Picture:
         """The whole picture for the eye, (h, w, 3): at most ``longest`` pixels a side and never enlarged.
 
         Alpha is laid over mid-grey. A float picture that leaves [0, 1] is shown from its least value, or 0 if that is
-        less, to its greatest, or 1 if that is more.
+        less, to its greatest, or 1 if that is more; a NaN in it is magenta, and so is a pixel that one is averaged in.
         """
         small = self._stored.shrink(longest)
         transpose = self._turn[0]

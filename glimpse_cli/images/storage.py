@@ -21,6 +21,7 @@ Rectangle = tuple[int, int, int, int]  # x0, y0, x1, y1 in the stored frame, hal
 
 _WHITE16 = 65535.0
 _MID_GREY = 128
+_NO_NUMBER = (214, 0, 214)  # what a NaN is for the eye, as in drawings: black is a value
 _NUMBERS, _UNSIGNED = 339, 1  # TIFF: what its numbers are
 
 
@@ -144,7 +145,9 @@ def _own_values(loaded: Loaded, name: str) -> Stored:
         with np.errstate(invalid="ignore"):  # a signalling NaN is a NaN
             values = np.asarray(_smaller(image, longest)).astype(np.float64)
         grey = np.nan_to_num((values - black) * (255 / (white - black)), nan=0, posinf=255, neginf=0)
-        return _shrunk(Image.fromarray(np.clip(grey + 0.5, 0, 255).astype(np.uint8)), _as_is, longest)
+        seen = np.clip(grey + 0.5, 0, 255).astype(np.uint8)[..., None].repeat(3, axis=2)
+        seen[np.isnan(values)] = _NO_NUMBER
+        return seen
 
     return Stored(1, _WHITE16 if sixteen else 1.0, read, shrink, tuple(notes))
 
