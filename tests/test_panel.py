@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import ImageFont, features
 
-from glimpse_cli.draw import PanelRow, Window, contact_sheet, outlined, panel, panels, paper, zoomed
+from glimpse_cli.draw import PanelRow, Window, contact_sheet, outlined, panel, paper, zoomed
 from glimpse_cli.draw.masks import DAY
-from glimpse_cli.draw.outlines import GREEN
+from glimpse_cli.draw.outlines import GREEN, Rect, draw_frame
 from glimpse_cli.draw.panels import CELL, GUTTER, HEAD, INPUT, LEAD, MARGIN
 
 LEFT = MARGIN + INPUT + GUTTER  # of the first method's column
@@ -143,18 +143,39 @@ def test_where_there_is_a_reference_every_glimpse_is_held_against_it_the_first_a
 
 
 @pytest.mark.parametrize(
-    ("box", "cols", "said"),
+    ("box", "cols", "part"),
     [
-        ((30, 20, 60, 50), range(25, 66), "pixels x 25 to 65, y 15 to 54"),
-        ((-9, 20, 60, 50), range(61), "pixels x 0 to 60, y 15 to 54"),  # all that there is of it
-        ((30, 20, 90, 50), range(25, 66), "a part: x 25 to 65, y 15 to 54"),
-        (None, range(25, 66), "a part: x 25 to 65, y 15 to 54"),
+        ((30, 20, 60, 50), range(25, 66), False),
+        ((-9, 20, 60, 50), range(61), False),  # all that there is of it
+        ((30, 20, 90, 50), range(25, 66), True),
+        (None, range(25, 66), True),
     ],
 )
-def test_a_window_that_shows_but_a_part_of_a_box_says_so(box, cols, said):
-    rows = range(15, 55)
+def test_a_window_that_shows_but_a_part_of_a_box_is_framed_in_the_input(box, cols, part):
+    size, rows = (90, 131), range(15, 55)
     window = Window(np.zeros((len(rows), len(cols), 3), np.uint8), rows, cols)
-    assert panels._pixels(window, box, (90, 131)) == said
+    page = panel(np.full((*size, 3), 99, np.uint8), size, box, window, [row(noise(31, 40), size)])
+    place = page[TOP : TOP + 2 * 90, MARGIN : MARGIN + INPUT]
+    times = (INPUT - 6) // 131
+    white = (place[:, : 131 * times] == 255).all(axis=2)
+    assert white.any() == part
+    if part:
+        inside = np.nonzero(white[:, 25 * times + 1 : 66 * times - 1].sum(axis=1) > 70)[0]
+        assert inside.tolist() == [15 * times + 1, 55 * times - 2]
+        assert np.nonzero(white[30 * times])[0].tolist() == [25 * times + 1, 66 * times - 2]
+
+
+def test_a_part_of_a_pixel_of_the_page_has_a_frame_that_can_be_seen():
+    canvas = np.full((60, 90, 3), 255, np.uint8)
+    draw_frame(canvas, Rect(30, 40, 31, 40))
+    rows, cols = np.nonzero((canvas != 255).any(axis=2))
+    assert (np.ptp(rows), np.ptp(cols)) == (6, 6)
+    assert (canvas[30, 38:43] != 255).any()
+
+
+def test_quiet_words_are_dark_enough_to_be_read():
+    linear = np.array([((c / 255 + 0.055) / 1.055) ** 2.4 for c in paper.QUIET])
+    assert 1.05 / (linear @ (0.2126, 0.7152, 0.0722) + 0.05) >= 4.5  # WCAG's AA for small letters
 
 
 def test_all_differences_are_on_one_scale():

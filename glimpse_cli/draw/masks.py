@@ -9,7 +9,7 @@ from PIL import Image
 
 from glimpse_cli.banks import Axis
 from glimpse_cli.combs import Comb
-from glimpse_cli.draw.outlines import GROUND, Colour, Pixels, Rect, draw_outline
+from glimpse_cli.draw.outlines import GROUND, Colour, Pixels, Rect, draw_frame, draw_outline
 from glimpse_cli.kernels import Gaussian
 
 Curve = NDArray[np.float64]
@@ -139,11 +139,24 @@ def outlined(
     palette: Palette = NIGHT,
     *,
     mirrored: tuple[bool, bool] = (False, False),
+    part: Edges | None = None,
 ) -> Pixels:
-    """The picture with a box on it, the view following a box that leaves it; arguments as for `mask_figure`."""
+    """The picture with a box on it, the view following a box that leaves it; arguments as for `mask_figure`.
+
+    Args:
+        preview: as there, like those not named here.
+        image_size: of the image itself.
+        box: outlined in green.
+        longest: pixels.
+        palette: the greys around.
+        mirrored: (y, x).
+        part: what is shown elsewhere, framed in white; in edge coordinates, inside the image.
+    """
     y, x = _spans(preview, image_size, box, longest - 2 * OUTSIDE, OUTSIDE)
     figure = _laid_out(np.asarray(_fitted(preview, (y.shown, x.shown))), y, x, OUTSIDE, palette)
     _draw_box(figure, box, (y, x), 0, mirrored)
+    if part is not None:
+        draw_frame(figure, _rect(part, (y, x), 0))
     return figure
 
 
@@ -286,7 +299,11 @@ def _draw_box(
     """Outline a box on a canvas that begins at (corner, corner) of the figure."""
     if box is None:
         return
+    draw_outline(canvas, _rect(box, spans, corner), 2 if max(canvas.shape) > LINE_2 else 1, mirrored)
+
+
+def _rect(box: Edges, spans: tuple[_Span, _Span], corner: int) -> Rect:
+    """A box in pixels of a canvas that begins at (corner, corner) of the figure."""
     (y, x), (x0, y0, x1, y1) = spans, box
     (top, bottom), (left, right) = y.interval(y0, y1), x.interval(x0, x1)
-    rect = Rect(top - corner, left - corner, bottom - corner, right - corner)
-    draw_outline(canvas, rect, 2 if max(canvas.shape) > LINE_2 else 1, mirrored)
+    return Rect(top - corner, left - corner, bottom - corner, right - corner)

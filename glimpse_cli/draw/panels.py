@@ -1,7 +1,8 @@
 """One place seen by several methods, side by side: what each gave, what it attended to, and how they differ."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from math import ceil
 from typing import Any
 
@@ -127,15 +128,17 @@ def panel(
     shown = [paper.scaled(paper.rgb(row.glimpse), (room, room)) for row in rows]
     masks = [_mask(row, box, window, _mask_side(row.glimpse.shape[:2], room), mirrored) for row in rows]
     heats = [paper.scaled(_heat(difference / reach), (room, room)) for difference in differences]
-    place = _place(preview, image_size, box, shown[0].shape[0], mirrored)
+    part = _part(window, box, image_size)
+    drawn = partial(outlined, preview, image_size, box, palette=DAY, mirrored=mirrored, part=part)
+    place = _place(drawn, shown[0].shape[0])
 
     bands = [shown, masks, heats] if differ else [shown, masks]
     cell = max(min(LEAST, room), *(picture.shape[1] for band in bands for picture in band))
-    beside = (place.shape[0], HEAD, LEGEND)  # what stands on the left of each band
+    beside = (place.shape[0], HEAD + paper.line_height(NOTE), LEGEND)  # what stands on the left of each band
     tops = _tops([max(least, *(each.shape[0] for each in band)) for band, least in zip(bands, beside, strict=False)])
     page = Page.blank(2 * MARGIN + lines * tops[-1] - LEAD, 2 * MARGIN + INPUT + abreast * (GUTTER + cell))
     _set_input(page, place, title, image_size)
-    _set_words(page, (MARGIN + tops[1], MARGIN), "attention", _pixels(window, box, image_size))
+    _set_attention(page, MARGIN + tops[1], window, part=part is not None)
     if differ:
         _set_words(page, (MARGIN + tops[2], MARGIN), "difference", f"to {label}")
         _set_scale(page, MARGIN + tops[2] + HEAD, reach, np.stack(differences))
@@ -227,15 +230,11 @@ def _mask(row: PanelRow, box: Edges | None, window: Window, longest: int, mirror
     )
 
 
-def _place(
-    preview: Pixels, image_size: tuple[int, int], box: Edges | None, height: int, mirrored: tuple[bool, bool]
-) -> Pixels:
-    """The input with its box, not much higher than the glimpses beside it."""
+def _place(drawn: Callable[[int], Pixels], height: int) -> Pixels:
+    """The input with its box, not much higher than the glimpses beside it; ``drawn`` so many pixels long."""
     height = max(height, INPUT * 2 // 3)
-    place = outlined(preview, image_size, box, INPUT, DAY, mirrored=mirrored)
-    if place.shape[0] <= height:
-        return place
-    return outlined(preview, image_size, box, max(64, INPUT * height // place.shape[0]), DAY, mirrored=mirrored)
+    place = drawn(INPUT)
+    return place if place.shape[0] <= height else drawn(max(64, INPUT * height // place.shape[0]))
 
 
 def _tops(heights: Sequence[int]) -> list[int]:
@@ -248,13 +247,22 @@ def _set_words(page: Page, at: tuple[int, int], label: str, note: str, room: int
     page.set_text(paper.shortened(note, NOTE, room), (at[0] + paper.line_height(LABEL), at[1]), NOTE, QUIET)
 
 
-def _pixels(window: Window, box: Edges | None, image_size: tuple[int, int]) -> str:
-    """Which pixels a window shows, and whether these are but a part of what the box holds of the image."""
+def _part(window: Window, box: Edges | None, image_size: tuple[int, int]) -> Edges | None:
+    """What a window shows, if that is but a part of what the box holds of the image."""
     (H, W), rows, cols = image_size, window.rows, window.cols
     x0, y0, x1, y1 = box or (0, 0, W, H)
-    part = len(rows) < min(y1, H) - max(y0, 0) or len(cols) < min(x1, W) - max(x0, 0)
-    where = f"x {cols.start} to {cols.stop - 1}, y {rows.start} to {rows.stop - 1}"
-    return f"a part: {where}" if part else f"pixels {where}"
+    whole = len(rows) >= min(y1, H) - max(y0, 0) and len(cols) >= min(x1, W) - max(x0, 0)
+    return None if whole else (cols.start, rows.start, cols.stop, rows.stop)
+
+
+def _set_attention(page: Page, top: int, window: Window, *, part: bool) -> None:
+    rows, cols = window.rows, window.cols
+    _set_words(
+        page, (top, MARGIN), "attention", f"x {cols.start} to {cols.stop - 1}, y {rows.start} to {rows.stop - 1}"
+    )
+    if part:
+        said = top + paper.line_height(LABEL) + paper.line_height(NOTE), MARGIN
+        page.set_text("a part: the white frame in the input", said, NOTE, QUIET)
 
 
 def _set_input(page: Page, place: Pixels, title: str, image_size: tuple[int, int]) -> None:

@@ -14,7 +14,7 @@ from glimpse_cli.draw.outlines import Colour, Pixels
 
 WHITE: Colour = (255, 255, 255)
 INK: Colour = (30, 32, 36)
-QUIET: Colour = (118, 122, 130)
+QUIET: Colour = (102, 106, 114)  # 5.4 : 1 on white
 HAIR: Colour = (220, 222, 226)
 UNKNOWN: Colour = (214, 0, 214)  # what is no number
 
