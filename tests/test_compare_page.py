@@ -284,6 +284,39 @@ def test_in_a_browser_the_page_fits_its_window_and_its_words_can_be_read(page, b
     assert all(contrast(colour, ground) >= 4.5 for colour in colours)
 
 
+@pytest.mark.parametrize("width", [400, 1280, 2400])
+def test_in_a_browser_a_panel_is_as_it_was_drawn_where_there_is_room_and_smaller_where_there_is_less(
+    page, browser, width
+):
+    browser.open(page, width)
+    image = "document.querySelector('.panel img')"
+    shown, drawn, room = browser.run(
+        f"[{image}.getBoundingClientRect().width, {image}.naturalWidth, {image}.parentElement.clientWidth]"
+    )
+    assert abs(shown - min(drawn, max(room, 62 * 16))) < 0.1
+
+
+def test_in_a_browser_nothing_is_cut_off_or_scrolls_on_paper(page, browser):
+    browser.call("Emulation.setEmulatedMedia", media="print")
+    try:
+        browser.open(page, 700)
+        sizes = "[e.scrollWidth, e.clientWidth, getComputedStyle(e).overflow]"
+        wide = browser.run(f"[...document.querySelectorAll('.wide')].map(e => {sizes})")
+        assert len(wide) == 5
+        assert all(inside <= outside <= 700 and overflow == "visible" for inside, outside, overflow in wide)
+    finally:
+        browser.call("Emulation.setEmulatedMedia", media="")
+
+
+def test_a_table_of_one_row_has_no_buttons_that_would_sort_it():
+    from glimpse_cli.compare import page as made
+
+    one, two = section(), section()
+    two.document["rows"].append({**two.document["rows"][0], "label": "hard"})
+    assert Seen(made([one], {"repeats": 0, "threads": 1}, None)).all("button") == []
+    assert len(Seen(made([two], {"repeats": 0, "threads": 1}, None)).all("button")) > 5
+
+
 def luminance(colour):
     parts = [int(n) / 255 for n in re.findall(r"\d+", colour)[:3]]
     linear = [p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]

@@ -48,5 +48,5 @@ function slider(figure) {
   figure.hidden = false;
 }
 
-document.querySelectorAll("table").forEach(sortable);
+document.querySelectorAll("table:has(button)").forEach(sortable);
 document.querySelectorAll(".slider").forEach(slider);

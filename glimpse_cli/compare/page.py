@@ -7,6 +7,7 @@ data, and nothing else: a name that got through the escaping could still neither
 from base64 import b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from hashlib import sha256
 from html import escape
 from importlib.resources import files as package_files
@@ -115,17 +116,18 @@ def _notes(said: Sequence[tuple[str, str]]) -> str:
 
 
 def _table(rows: Sequence[dict[str, Any]], name: str) -> str:
-    """A table whose heads sort it; ``name`` is escaped already."""
+    """A table whose heads sort it, where there is something to sort; ``name`` is escaped already."""
     devices, shown_numbers = len({row["device"] for row in rows}) > 1, columns(rows)
     apart = any(row.get(OFF) for row in rows)
+    th = partial(_th, sorts=len(rows) > 1)
     words = ["method", *(["device"] if devices else [])]
-    heads = [_th(word, "ascending", "word", "") for word in words]
+    heads = [th(word, "ascending", "word", "") for word in words]
     heads += [
-        _th(head(name), "descending" if METRICS.get(name) else "ascending", "", EXPLAINED[name])
+        th(head(name), "descending" if METRICS.get(name) else "ascending", "", EXPLAINED[name])
         for name in shown_numbers
     ]
     if apart:
-        heads.append(_th(head(OFF), "ascending", "", "largest difference to the same method there"))
+        heads.append(th(head(OFF), "ascending", "", "largest difference to the same method there"))
     body = ""
     for row in rows:
         cells = [f'<td class="word">{escape(row["device"])}</td>'] if devices else []
@@ -139,12 +141,11 @@ def _table(rows: Sequence[dict[str, Any]], name: str) -> str:
 </div>"""
 
 
-def _th(head: str, first: str, kind: str, meaning: str) -> str:
-    """A head; ``first`` is the order that its first click sorts in."""
-    return (
-        f'<th scope="col" class="{kind}" data-first="{first}">'
-        f'<button type="button" title="{escape(meaning)}">{escape(head)}</button></th>'
-    )
+def _th(head: str, first: str, kind: str, meaning: str, *, sorts: bool) -> str:
+    """A head; ``first`` is the order that its first click sorts in, if it ``sorts``."""
+    title = f' title="{escape(meaning)}"' if meaning else ""
+    opened, closed = (f'<button type="button"{title}>', "</button>") if sorts else (f"<span{title}>", "</span>")
+    return f'<th scope="col" class="{kind}" data-first="{first}">{opened}{escape(head)}{closed}</th>'
 
 
 def _td(value: float | None, text: str) -> str:
