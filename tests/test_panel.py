@@ -115,6 +115,14 @@ def test_a_tiny_glimpse_shows_its_pixels_as_ruled_squares():
     assert (np.nonzero(ruled[:, 1])[0] == side * np.arange(1, 5)).all()
 
 
+@pytest.mark.parametrize("grey", [0, 60, 110, 127, 128, 140, 200, 255])
+def test_the_rules_between_squares_are_seen_on_every_grey_and_are_faint(grey):
+    shown = paper.scaled(np.full((5, 7, 3), grey, np.uint8), (200, 200)).astype(int)
+    rules = np.abs(shown - grey).max(axis=2)
+    assert set(np.unique(rules)) - {0} <= set(range(10, 41))
+    assert rules.any(axis=0).sum() >= 6
+
+
 def test_the_difference_is_red_where_more_blue_where_less_and_white_where_the_same():
     base = np.full((31, 40, 3), 0.5, np.float32)
     other = base.copy()
@@ -355,6 +363,9 @@ def test_what_tells_names_of_one_length_apart_is_left():
 
 def test_letters_that_the_typeface_lacks_become_ones_that_it_has():
     assert paper.plain("Café 3 × 4 · −0.5 ± 日") == "Cafe 3 x 4 · -0.5 ± ?"  # noqa: RUF001 - these are the letters meant
+    assert paper.plain("Łódź, Smørrebrød, Straße, İstanbul’ı, Þingvellir") == (  # noqa: RUF001 - likewise
+        "Lodz, Smorrebrod, Strasse, Istanbul'i, Thingvellir"
+    )
 
 
 def test_pages_are_lettered_without_freetype_too(monkeypatch):

@@ -9,7 +9,7 @@ from PIL import Image
 
 from glimpse_cli.banks import Axis
 from glimpse_cli.combs import Comb
-from glimpse_cli.draw.outlines import GROUND, Colour, Pixels, Rect, draw_frame, draw_outline
+from glimpse_cli.draw.outlines import GROUND, Colour, Pixels, Rect, draw_frame, draw_outline, rule_faintly
 from glimpse_cli.kernels import Gaussian
 
 Curve = NDArray[np.float64]
@@ -29,8 +29,6 @@ class Palette:
 
 NIGHT = Palette(GROUND, (28, 29, 33), (82, 88, 98), (206, 211, 218), 12)
 DAY = Palette((255, 255, 255), (242, 243, 245), (196, 200, 207), (74, 78, 86), 0)  # for a white page
-
-RULE: Colour = (128, 130, 134)  # between pixels that are shown as squares
 
 # What is not attended to is seen by night: darker, with little colour of its own, and blue. Any way to dim a picture
 # leaves some colour as it is; here that is an indigo which photographs hardly have, where a grey would be as common as
@@ -270,11 +268,8 @@ def _dimmed(picture: Image.Image, cy: NDArray[np.float32], cx: NDArray[np.float3
 
 def _draw_squares(picture: Pixels, y: _Span, x: _Span) -> None:
     """Faint lines between the pixels, where these are large enough to be seen as squares."""
-    if min(y.shown // y.N, x.shown // x.N) < COARSE:
-        return
-    for part, span in ((picture, y), (picture.transpose(1, 0, 2), x)):
-        lines = np.arange(1, span.N) * span.shown // span.N
-        part[lines] = part[lines] + 0.15 * (np.array(RULE) - part[lines])
+    if min(y.shown // y.N, x.shown // x.N) >= COARSE:
+        rule_faintly(picture, *(np.arange(1, span.N) * span.shown // span.N for span in (y, x)))
 
 
 def _draw_profile(trough: Pixels, span: _Span, sums: Curve, means: Curve, palette: Palette) -> None:

@@ -7,11 +7,13 @@ from numpy.typing import NDArray
 
 Pixels = NDArray[np.uint8]
 Colour = tuple[int, int, int]
+Places = NDArray[np.intp]
 
 GREEN: Colour = (64, 230, 110)
 WHITE: Colour = (255, 255, 255)
 GROUND: Colour = (18, 19, 22)  # what pictures lie on, and the casing of lines
 CASING = 0.6  # opacity
+FAINT = 0.08  # opacity
 
 SMALLEST = 3  # pixels inside the outline of a box, however small it is
 FINDABLE = 24  # a box shorter than this on both sides gets ticks that point at it
@@ -95,6 +97,17 @@ def draw_frame(canvas: Pixels, rect: Rect) -> None:
         _paint(canvas, line, GROUND, CASING)
     for line in inside.frame(1):
         _paint(canvas, line, WHITE)
+
+
+def rule_faintly(picture: Pixels, rows: Places, columns: Places) -> None:
+    """Some rows and columns of a picture a little lighter where they are dark, a little darker where they are light."""
+    across, down = (_fainted(lines) for lines in (picture[rows], picture[:, columns]))
+    picture[rows], picture[:, columns] = across, down
+
+
+def _fainted(lines: Pixels) -> Pixels:
+    dark = lines.max(axis=-1, keepdims=True) < 128
+    return (lines + FAINT * (np.where(dark, 255.0, 0.0) - lines) + 0.5).astype(np.uint8)
 
 
 def _paint(canvas: Pixels, rect: Rect, colour: Colour, opacity: float = 1.0) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont, features
 
-from glimpse_cli.draw.outlines import Colour, Pixels
+from glimpse_cli.draw.outlines import Colour, Pixels, rule_faintly
 
 WHITE: Colour = (255, 255, 255)
 INK: Colour = (30, 32, 36)
@@ -20,10 +20,13 @@ UNKNOWN: Colour = (214, 0, 214)  # what is no number
 
 THINNEST = 12  # pixels of a side of a picture that is reduced: 1000 x 3 must be seen
 RULED = 12  # pixels of a square from which on the squares of an enlarged picture are ruled
-RULE = 0.12  # opacity
 
-# What Pillow's own typeface has no letters for, and what reads the same.
-PLAIN = str.maketrans({"×": "x", "−": "-", "–": "-", "—": "-", "…": "..."})  # noqa: RUF001 - these are the letters meant
+# What Pillow's own typeface has no letters for, and what reads the same: it has those of ASCII and little else.
+PLAIN = str.maketrans(
+    {"×": "x", "−": "-", "–": "-", "—": "-", "…": "...", "‘": "'", "’": "'", "“": '"', "”": '"'}  # noqa: RUF001 - these are the letters meant
+    | {"Æ": "AE", "æ": "ae", "Œ": "OE", "œ": "oe", "ß": "ss", "Þ": "Th", "þ": "th", "Ŋ": "Ng", "ŋ": "ng"}
+    | dict(zip("ÐðĐđĦħıŁłØøŦŧ", "DdDdHhiLlOoTt", strict=True))
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,8 +132,7 @@ def scaled(picture: Pixels, room: tuple[int, int]) -> Pixels:
     large = np.array(image.resize(size[::-1], Image.Resampling.NEAREST if grows else Image.Resampling.BOX))
     times = min(size[0] // picture.shape[0], size[1] // picture.shape[1])
     if times >= RULED:
-        for lines in (large[times::times], large[:, times::times]):
-            lines[:] = (1 - RULE) * lines + RULE * 128
+        rule_faintly(large, *(np.arange(times, side, times) for side in size))
     return large
 
 
