@@ -580,6 +580,18 @@ def test_version_and_help_answer():
         assert "list[" not in shown
 
 
+@pytest.mark.parametrize("columns", [50, 60, 66, 80, 200])
+@pytest.mark.parametrize("command", ["crop", "batch", "compare"])
+def test_help_cuts_no_word_and_keeps_to_its_terminal(command, columns):
+    asked = [sys.executable, "-m", "glimpse_cli", command, "-h"]
+    env = {**os.environ, "COLUMNS": str(columns), "TERMINAL_WIDTH": str(columns), "PYTHONUTF8": "1"}
+    shown = subprocess.run(asked, env=env, capture_output=True, encoding="utf-8", check=True).stdout
+    assert "…" not in shown
+    assert max(map(len, shown.splitlines())) <= columns
+    for name in ("--keep-aspect", "--normalized", "--max-pixels", "X0,Y0,X1,Y1"):
+        assert name in shown
+
+
 @pytest.mark.skipif(os.name == "nt", reason="a shell's closed streams")
 @pytest.mark.parametrize(
     ("args", "lost"),

@@ -13,6 +13,7 @@ from dataclasses import fields, is_dataclass
 from functools import wraps
 from importlib import import_module
 from shlex import quote
+from shutil import get_terminal_size
 from threading import current_thread, main_thread
 from typing import Annotated, Any
 
@@ -29,6 +30,7 @@ COMMANDS = ("crop", "batch", "compare")  # a module each, which registers itself
 INTERRUPTED = 130
 ONCE = frozenset({"u", "d", "s", "scale", "shift"})  # options
 _loaded: dict[str, Any] = {}
+BOXED = 66  # characters of a line from which on the help of a command has boxes
 SETTINGS = {"help_option_names": ["-h", "--help"]}
 
 
@@ -71,6 +73,15 @@ class Command(_Plain, typer.core.TyperCommand):
             if param.name in ONCE and order.count(param) > 1:
                 raise UsageError(f"{param.opts[0]} is given twice", hint="one of them")
         return super().parse_args(ctx, args)
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """As Typer's, but without boxes on a narrow terminal, where these cut the names of options."""
+        columns = get_terminal_size().columns
+        if columns >= BOXED:
+            super().format_help(ctx, formatter)
+        else:
+            formatter.width = columns
+            super(typer.core.TyperCommand, self).format_help(ctx, formatter)
 
 
 class App(_Plain, typer.core.TyperGroup):

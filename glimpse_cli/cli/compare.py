@@ -57,7 +57,9 @@ class ContestOptions:
     ] = "64x64"
     s: Annotated[
         str | None,
-        typer.Option("-s", metavar="Y,X", help="Width of the gaussian; 0.35 max(1, |d|).", rich_help_panel=HOW),
+        typer.Option(
+            "-s", metavar="Y,X", help="Width of the gaussian; 0.35 max(1, |d|) if left out.", rich_help_panel=HOW
+        ),
     ] = None
     padding: Annotated[
         str | None,

@@ -165,7 +165,12 @@ class LookOptions:
     )
     s: Annotated[
         str | None,
-        Option("-s", metavar="Y,X", help="Width of the gaussian in pixels; 0.35 max(1, |d|).", rich_help_panel=HOW),
+        Option(
+            "-s",
+            metavar="Y,X",
+            help="Width of the gaussian in pixels; 0.35 max(1, |d|) if left out.",
+            rich_help_panel=HOW,
+        ),
     ] = None
     padding: Annotated[
         str | None,
@@ -205,7 +210,9 @@ class ReadOptions:
     no_icc: Annotated[
         bool, Option("--no-icc", help="Leave the numbers alone: no conversion to sRGB.", rich_help_panel=IN)
     ] = False
-    max_pixels: Annotated[str, Option(metavar="N", help="Refuse larger pictures.", rich_help_panel=IN)] = "100000000"
+    max_pixels: Annotated[
+        str, Option(metavar="N", help="Refuse larger pictures.", show_default="100 million", rich_help_panel=IN)
+    ] = "100000000"
 
     def reading(self) -> "Reading":
         """How pictures are read."""
