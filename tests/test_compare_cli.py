@@ -54,7 +54,10 @@ def test_a_table_has_a_row_for_each_method_and_aligned_columns():
     assert lines[0].startswith("photo.png: 71 x 43, box 5.5,3,40,30 -> 9 x 7, d_y 3.86, d_x 3.83, coverage 100%")
     assert [line.split()[0] for line in lines[1:5]] == ["method", "stn", "gaussian:s=2", "hard"]
     assert lines[1].split()[1:4] == ["ms", "px", "read"]
-    assert len({len(line) for line in lines[1:5]}) == 1  # numbers end where their heads end
+    for head in ("mae", "max", "psnr", "aliasing", "blur"):
+        assert all(line[lines[1].index(f" {head} ") + len(head)] in "0123456789%" for line in lines[2:5])  # ends below
+    for part in (slice(lines[1].index("  px read")), slice(lines[1].index("  noise"), None)):
+        assert len({line[part].rindex(".") for line in lines[2:5]}) == 1  # one point below the other
     assert "hard alias" in lines[5]
     assert lines[-1].startswith("reference: Pillow's LANCZOS; ms: median of 1")
     assert "\x1b" not in result.stdout
@@ -77,6 +80,16 @@ def test_json_is_one_document_with_every_number():
     assert image["notes"]
 
 
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [(1, "1.00"), (0.16, "0.160"), (0.04286, "0.0429"), (100.4, "100"), (999.6, "1,000"), (12345, "12,345")],
+)
+def test_three_digits_are_told_of_a_number_and_all_before_the_point(value, said):
+    from glimpse_cli.compare.columns import three_digits
+
+    assert three_digits(value) == said
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="no pseudo-terminals")
 @pytest.mark.parametrize("columns", [30, 60, 80, 200])
 def test_no_terminal_is_too_narrow_for_a_number(columns):
@@ -88,6 +101,9 @@ def test_no_terminal_is_too_narrow_for_a_number(columns):
     for text in [*heads, *(cell for row in rows for cell in [row[0], *row[2:]])]:  # but for the time
         assert text in table
     assert max(map(len, re.sub(r"\x1b\[[0-9;]*m", "", table).splitlines())) <= max(columns, 30)
+    words = re.sub(r"\x1b\[[0-9;]*m", "", said).splitlines()
+    assert max(map(len, words)) <= max(columns, 30)
+    assert " ".join(said.split()).endswith("--explain says more")  # no word is broken
 
     explained = on_terminal(columns, "--explain").splitlines()
     assert max(map(len, explained)) <= columns

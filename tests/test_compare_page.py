@@ -120,6 +120,17 @@ def test_identical_glimpses_are_sorted_above_all_others():
     assert '<td data-value="">-</td>' in text
 
 
+def test_points_of_numbers_stand_one_below_the_other():
+    from glimpse_cli.compare import page as made
+
+    found = section()
+    found.document["rows"] += [{**found.document["rows"][0], "ms": 123.4, "noise_gain": 0.01234}]
+    text = made([found], {"repeats": 0, "threads": 1}, None)
+    figure, point = "\N{FIGURE SPACE}", "\N{PUNCTUATION SPACE}"
+    for cell in (f"1.00{2 * figure}", "0.0123", "1.50", f"123{point}{2 * figure}"):
+        assert f">{cell}</td>" in text
+
+
 def section():
     from glimpse_cli.compare import Section
 

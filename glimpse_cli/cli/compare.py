@@ -254,7 +254,7 @@ def _conclude(documents: Sequence[dict[str, Any]], sections: "Sequence[Section]"
         if mean:
             table.show_means(mean, len(documents), several_devices=len(plan.devices) > 1)
         if documents:
-            talk.say(f"{compare.basis(facts, documents)}; --explain says more")
+            table.say(f"{compare.basis(facts, documents)}; --explain says more")
         if show.explain:
             _explain(as_json=False)
     if show.report and sections:

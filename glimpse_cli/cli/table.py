@@ -29,7 +29,7 @@ def show(document: dict[str, Any], *, several_devices: bool) -> None:
     """
     from glimpse_cli.compare.columns import about  # noqa: PLC0415 - numpy, which `glimpse --help` does not pay for
 
-    talk.say(f"{files.shown(name_of(document['input']))}: {about(document)}")
+    say(f"{files.shown(name_of(document['input']))}: {about(document)}")
     _print(document["rows"], several_devices=several_devices)
     _say_notes(document["notes"])
 
@@ -38,7 +38,7 @@ def show_means(rows: Sequence[dict[str, Any]], count: int, *, several_devices: b
     """The table of means over so many pictures."""
     from glimpse_cli.compare.words import notes_of_means  # noqa: PLC0415 - likewise
 
-    talk.say(f"mean of {count} pictures")
+    say(f"mean of {count} pictures")
     _print(rows, several_devices=several_devices)
     _say_notes(notes_of_means(rows, count))
 
@@ -49,31 +49,49 @@ def show_explained(explained: Mapping[str, str]) -> None:
 
     for name, meaning in explained.items():
         heading = head(name) if head(name) == name else f"{head(name)} ({name} in JSON)"
-        for line in (*wrap(heading, _room()), *wrap(meaning, _room(), initial_indent=INDENT, subsequent_indent=INDENT)):
-            talk.say(line)
+        say(heading)
+        say(meaning, INDENT, INDENT)
 
 
 def _say_notes(notes: Sequence[str]) -> None:
     for note in notes:
-        talk.say(f"  {note}")
+        say(note, "  ")
     talk.say("")
+
+
+def say(text: str, indent: str = "", below: str = INDENT) -> None:
+    """A text in lines of the terminal's width, broken between words alone; those after the first are indented."""
+    lines = wrap(
+        text,
+        _room(),
+        initial_indent=indent,
+        subsequent_indent=below,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    for line in lines:
+        talk.say(line)
 
 
 def _print(rows: Sequence[dict[str, Any]], *, several_devices: bool) -> None:
     """The table; where a terminal is narrower, its columns one part below the other, for no number is cut."""
     from rich.console import Console  # noqa: PLC0415 - 50 ms that only a table pays
 
-    from glimpse_cli.compare.columns import OFF, cell, columns, head, off  # noqa: PLC0415 - numpy
+    from glimpse_cli.compare.columns import OFF, cells, columns, head, off  # noqa: PLC0415 - numpy
 
     words = [("method", [row["label"] for row in rows])]
     words += [("device", [row["device"] for row in rows])] if several_devices else []
-    numbers = [(head(name), [cell(row, name) for row in rows]) for name in columns(rows)]
+    numbers = [(head(name), cells(rows, name)) for name in columns(rows)]
     if several_devices and OFF in rows[0]:
         numbers.append((head(OFF), [off(row) for row in rows]))
     room = _room()
     for part in _parts(words, numbers, room):
         width = max(room, sum(map(_width, [*words, *part])))
-        Console(file=sys.stdout, no_color=not talk.coloured(sys.stdout), width=width).print(_table(words, part))
+        console = Console(file=sys.stdout, no_color=not talk.coloured(sys.stdout), width=width)
+        with console.capture() as drawn:
+            console.print(_table(words, part))
+        for line in drawn.get().splitlines():
+            talk.say(line.rstrip())
 
 
 def _room() -> int:
@@ -102,9 +120,16 @@ def _table(words: Sequence[Column], numbers: Sequence[Column]) -> "Table":
     from rich.text import Text  # noqa: PLC0415 - likewise
 
     table = Table(box=None, pad_edge=False, padding=(0, GAP, 0, 0), header_style="bold")
-    for justify, group in (("left", words), ("right", numbers)):
-        for head, _ in group:
-            table.add_column(head, justify=justify, no_wrap=True)  # type: ignore[arg-type]  # a literal in a loop
-    for row in zip(*(cells for _, cells in [*words, *numbers]), strict=True):
+    columns = [*words, *map(_flush_right, numbers)]
+    for head, _ in columns:
+        table.add_column(head, no_wrap=True)
+    for row in zip(*(cells for _, cells in columns), strict=True):
         table.add_row(*map(Text, row))
     return table
+
+
+def _flush_right(column: Column) -> Column:
+    """As rich would set it, but that it takes the spaces behind a number away."""
+    head, cells = column
+    width = max(map(len, [head, *cells]))
+    return head.rjust(width), [text.rjust(width) for text in cells]

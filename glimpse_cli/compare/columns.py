@@ -7,6 +7,11 @@ NONE = "-"
 LANCZOS = "lanczos"  # the reference that is no method: Pillow's
 
 
+def three_digits(value: float) -> str:
+    """Three digits, zeros among them; all that stand before the point."""
+    return f"{value:,.0f}" if value >= 999.5 else f"{value:#.3g}".rstrip(".")
+
+
 def _small(value: float) -> str:
     return f"{value:.4f}" if value == 0 or value >= 5e-5 else f"{value:.0e}"
 
@@ -20,7 +25,7 @@ def _place(value: float) -> str:
 
 
 COLUMNS: dict[str, tuple[str, Callable[[Any], str]]] = {  # a number's name: its head, how it is written
-    "ms": ("ms", "{:.3g}".format),
+    "ms": ("ms", three_digits),
     "pixels_read": ("px read", "{:,.0f}".format),
     "pixels_seen": ("px seen", "{:,.0f}".format),
     "mae": ("mae", _small),
@@ -29,7 +34,7 @@ COLUMNS: dict[str, tuple[str, Callable[[Any], str]]] = {  # a number's name: its
     "ssim": ("ssim", "{:.4f}".format),
     "aliasing": ("aliasing", _percent),
     "blur": ("blur", _percent),
-    "noise_gain": ("noise", "{:.3g}".format),
+    "noise_gain": ("noise", three_digits),
 }
 
 
@@ -53,6 +58,15 @@ def cell(row: dict[str, Any], name: str) -> str:
     if value is not None:
         return COLUMNS[name][1](value)
     return "inf" if name == "psnr" and row["max"] == 0 else NONE
+
+
+def cells(rows: Sequence[dict[str, Any]], name: str) -> list[str]:
+    """A number of all rows, to be set flush right: spaces behind some bring the points one below the other."""
+    texts = [cell(row, name) for row in rows]
+    if COLUMNS[name][1] is not three_digits:  # the others have as many digits behind the point in each row
+        return texts
+    behind = [len(text.partition(".")[2]) + ("." in text) for text in texts]
+    return [text if text == NONE else text + " " * (max(behind) - own) for text, own in zip(texts, behind, strict=True)]
 
 
 def off(row: dict[str, Any]) -> str:

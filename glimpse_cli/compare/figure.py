@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from glimpse_cli import draw
 from glimpse_cli.banks import Floats
+from glimpse_cli.compare.columns import three_digits
 from glimpse_cli.compare.lenses import values
 from glimpse_cli.compare.rows import Comparison, Row
 from glimpse_cli.files import shown as shown_name
@@ -57,7 +58,7 @@ def _panel_row(row: Row, label: str, loaded: Loaded) -> draw.PanelRow:
     (H, W), (h, w), (by, bx) = loaded.size, row.sight.spec.size, row.sight.banks()
     return draw.PanelRow(
         label=label,
-        note=f"{w} x {h}" if row.ms is None else f"{w} x {h} · {row.ms:.3g} ms",
+        note=f"{w} x {h}" if row.ms is None else f"{w} x {h} · {three_digits(row.ms)} ms",
         glimpse=_opaque(row.glimpse, alpha=loaded.alpha),
         ay=by.column_sums(H),
         ax=bx.column_sums(W),

@@ -14,13 +14,15 @@ from importlib.resources import files as package_files
 from pathlib import PurePath
 from typing import Any
 
-from glimpse_cli.compare.columns import OFF, about, basis, cell, columns, head, off
+from glimpse_cli.compare.columns import OFF, about, basis, cell, cells, columns, head, off
 from glimpse_cli.compare.contenders import METRICS
 from glimpse_cli.compare.figure import Pixels, shown
 from glimpse_cli.compare.rows import Comparison
 from glimpse_cli.compare.words import EXPLAINED, notes_of_means
 from glimpse_cli.files import shown as shown_name
 from glimpse_cli.images import LONGEST, encode_picture
+
+FIGURE_SPACE, POINT_SPACE = "\u2007", "\u2008"
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,13 +130,14 @@ def _table(rows: Sequence[dict[str, Any]], name: str) -> str:
     ]
     if apart:
         heads.append(th(head(OFF), "ascending", "", "largest difference to the same method there"))
+    written = {number: cells(rows, number) for number in shown_numbers}
     body = ""
-    for row in rows:
-        cells = [f'<td class="word">{escape(row["device"])}</td>'] if devices else []
-        cells += [_td(_worth(row, number), cell(row, number)) for number in shown_numbers]
+    for k, row in enumerate(rows):
+        tds = [f'<td class="word">{escape(row["device"])}</td>'] if devices else []
+        tds += [_td(_worth(row, number), written[number][k]) for number in shown_numbers]
         if apart:
-            cells.append(_td((row[OFF] or {}).get("max"), off(row)))
-        body += f'<tr><th scope="row">{escape(row["label"])}</th>{"".join(cells)}</tr>\n'
+            tds.append(_td((row[OFF] or {}).get("max"), off(row)))
+        body += f'<tr><th scope="row">{escape(row["label"])}</th>{"".join(tds)}</tr>\n'
     return f"""<div class="wide" tabindex="0" role="region" aria-label="{name}">
 <table><thead><tr>{"".join(heads)}</tr></thead>
 <tbody>{body}</tbody></table>
@@ -149,7 +152,11 @@ def _th(head: str, first: str, kind: str, meaning: str, *, sorts: bool) -> str:
 
 
 def _td(value: float | None, text: str) -> str:
-    return f'<td data-value="{"" if value is None else repr(value)}">{escape(text)}</td>'
+    number = text.rstrip()
+    behind = FIGURE_SPACE * (len(text) - len(number))  # as wide as digits, the first one as a point where there is none
+    if "." not in number:
+        behind = behind.replace(FIGURE_SPACE, POINT_SPACE, 1)
+    return f'<td data-value="{"" if value is None else repr(value)}">{escape(number)}{behind}</td>'
 
 
 def _worth(row: dict[str, Any], number: str) -> float | None:
