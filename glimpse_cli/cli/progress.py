@@ -89,11 +89,11 @@ def _bar() -> Iterator["Show"]:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415 - likewise
 
     columns: list[Any] = [
-        BarColumn(),
+        BarColumn(complete_style="green", pulse_style="green"),  # rich's own is the red of an error
         MofNCompleteColumn(),
         TextColumn("{task.fields[failed]} failed", markup=False),
         TextColumn("{task.fields[rate]:.1f} images/s", markup=False),
-        TimeRemainingColumn(),
+        TimeRemainingColumn(compact=True),
     ]
     with Progress(*columns, console=Console(stderr=True), transient=True, refresh_per_second=5) as bar:
         task, began = bar.add_task("", total=None, failed=0, rate=0.0), time.monotonic()
