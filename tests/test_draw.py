@@ -255,13 +255,17 @@ def test_teeth_that_can_be_shown_are_seen_apart():
     assert (np.nonzero(row == 200)[0] == 20 + 8 * np.arange(40)).all()
 
 
-def test_samples_that_all_repeat_an_edge_pixel_do_not_leave_the_others_in_the_dark():
+def test_samples_that_all_repeat_an_edge_pixel_do_not_leave_the_others_in_the_dark_and_are_marked():
     size, box = (300, 451), (-90, 20, 90, 200)
     picture = np.full((300, 451, 3), 200, np.uint8)
     figure = mask_figure(picture, size, *sums(size, box, (180, 180), Nearest), box)
     shown = figure[START:-MARGIN, START + 90 : -MARGIN, 0].astype(int)
+    above = (figure[MARGIN : MARGIN + STRIP, START + 90 : -MARGIN] != NIGHT.trough).any(axis=2)
+    assert np.nonzero(~above[:, 0])[0].tolist() == [3, 4]  # its weight goes on beyond the strip
+    assert above[5:, 1:90].any(axis=0).all()
+    assert not above[:4, 1:].any()  # which all the others fill
     assert shown[100, 0] == 200
-    assert shown[100, 40] > (by_night([200] * 3)[0] + 200) / 2
+    assert shown[100, 40] > (by_night([200] * 3)[0] + 3 * 200) / 4
     assert shown[100, 150] < 120
 
 

@@ -46,6 +46,9 @@ THINNEST = 24  # pixels, the short side of a picture as it is shown: 1 x 1000 mu
 LINE_2 = 280  # pixels of the canvas from which on lines are two pixels wide
 OUTSIDE = 3  # pixels around an outlined picture, for the outline of all of it
 COARSE = 12  # pixels of a square from which on the squares are ruled
+FAR = 1.6  # times the usual weight: a higher one is left out of what brightness is measured by
+ABOVE = 1.1  # times the usual weight: what is full brightness then
+BROKEN = slice(3, 5)  # rows of a strip where a weight that is higher than it has a gap
 FINE = 8  # parts of a display pixel that attention is averaged from at most
 SOFT = 0.8  # of a display pixel: the width of the bell under which teeth too fine to be shown melt
 
@@ -89,7 +92,8 @@ def mask_figure(
 ) -> Pixels:
     """The picture dimmed to what a glimpse attends to, with a_x as a strip above and a_y as a strip beside it.
 
-    The attention is the outer product of ``ay`` and ``ax``, brought to full brightness where it is highest.
+    The attention is the outer product of ``ay`` and ``ax``, brought to full brightness where it is highest, but for
+    weights that stand far above the others.
     Where the picture is reduced the attention is averaged with it: the teeth of a comb too fine to be shown melt into
     an even tone instead of a moire. The strips then show both the mean (bright) and the highest weight (dark, behind).
     Small pictures are enlarged, each pixel a square. Where the box leaves the picture, the view follows it.
@@ -254,7 +258,8 @@ def _full(weights: Curve) -> float:
     if highest <= 0:
         return 1.0
     attended = weights[weights > highest / 1000]
-    return min(highest, 1.6 * float(np.quantile(attended, 0.75, method="higher")))
+    usual = float(np.quantile(attended, 0.75, method="higher"))
+    return highest if highest <= FAR * usual else ABOVE * usual
 
 
 def _dimmed(picture: Image.Image, cy: NDArray[np.float32], cx: NDArray[np.float32]) -> Pixels:
@@ -273,7 +278,10 @@ def _draw_squares(picture: Pixels, y: _Span, x: _Span) -> None:
 
 
 def _draw_profile(trough: Pixels, span: _Span, sums: Curve, means: Curve, palette: Palette) -> None:
-    """Fill a (height, length, 3) strip from its last row upwards: the peaks, and the means before them."""
+    """Fill a (height, length, 3) strip from its last row upwards: the peaks, and the means before them.
+
+    What is higher than the strip has a gap below its end, as a broken column has.
+    """
     _fill(trough, palette.trough)
     peaks = _peaks(sums, span.shown)
     inside = trough[:, span.before : span.before + span.shown]
@@ -282,6 +290,7 @@ def _draw_profile(trough: Pixels, span: _Span, sums: Curve, means: Curve, palett
         level = np.clip(weights / _full(peaks), 0, 1).astype(np.float32)
         cover = np.clip(level * trough.shape[0] - rows + 1, 0, 1)  # of a pixel, so that the slope is smooth
         inside[:] = inside + cover[..., None] * (np.array(colour, np.float32) - inside)
+    inside[BROKEN, peaks > 1.01 * _full(peaks)] = palette.trough
 
 
 def _draw_box(
