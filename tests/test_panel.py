@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import ImageFont, features
 
-from glimpse_cli.draw import PanelRow, Window, contact_sheet, outlined, panel, paper, zoomed
-from glimpse_cli.draw.masks import DAY
+from glimpse_cli.draw import PanelRow, Window, contact_sheet, outlined, panel, panels, paper, zoomed
+from glimpse_cli.draw.masks import DAY, view_room
 from glimpse_cli.draw.outlines import GREEN, Rect, draw_frame
 from glimpse_cli.draw.panels import CELL, GUTTER, HEAD, INPUT, LEAD, MARGIN
 
@@ -157,6 +157,8 @@ def test_where_there_is_a_reference_every_glimpse_is_held_against_it_the_first_a
         ((-9, 20, 60, 50), range(61), False),  # all that there is of it
         ((30, 20, 90, 50), range(25, 66), True),
         (None, range(25, 66), True),
+        ((30, 30, 60, 65), range(25, 66), True),  # its rows would fit, but are not all there
+        ((200, 20, 300, 50), range(90, 131), False),  # there is nothing of it
     ],
 )
 def test_a_window_that_shows_but_a_part_of_a_box_is_framed_in_the_input(box, cols, part):
@@ -302,6 +304,24 @@ def test_a_window_lies_in_the_image_and_is_small_enough_to_show_each_pixel(size,
     for pixels, N in ((rows, size[0]), (cols, size[1])):
         assert 0 <= pixels.start < pixels.stop <= N
         assert len(pixels) <= CELL
+
+
+@settings(deadline=None)
+@given(
+    corner=st.tuples(*[st.floats(0, 500)] * 2),
+    extent=st.tuples(*[st.floats(1, 400)] * 2),
+    glimpse=st.tuples(*[st.integers(1, 300)] * 2),
+    methods=st.integers(1, 6),
+)
+def test_a_window_holds_all_of_a_box_that_it_has_room_for(corner, extent, glimpse, methods):
+    (x0, y0), (w, h) = corner, extent
+    rows, cols = zoomed((1000, 1200), (x0, y0, x0 + w, y0 + h), glimpse, methods)
+    room = view_room(panels._mask_side(glimpse, panels._room(methods, 1600)), DAY)
+    if max(w, h) + 1 <= room:
+        assert rows.start <= y0
+        assert y0 + h <= rows.stop
+        assert cols.start <= x0
+        assert x0 + w <= cols.stop
 
 
 def test_a_window_holds_the_box_and_something_around_it_or_its_first_corner():

@@ -83,7 +83,7 @@ def zoomed(
     room, side = view_room(_mask_side(size, _room(methods, width)), DAY), max(x1 - x0, y1 - y0, AROUND)
     wanted = max(ceil(1.12 * side), ceil(side) + 2)
     seen = room // max(1, room // wanted)  # pixels, each of them a whole number of pixels of the page
-    around = (seen - side) / 2 if wanted <= seen else 0.2 * seen
+    around = (seen - side) / 2 if side + 1 <= seen else 0.2 * seen
     return _window(y0, y1, image_size[0], around, seen), _window(x0, x1, image_size[1], around, seen)
 
 
@@ -251,8 +251,12 @@ def _part(window: Window, box: Edges | None, image_size: tuple[int, int]) -> Edg
     """What a window shows, if that is but a part of what the box holds of the image."""
     (H, W), rows, cols = image_size, window.rows, window.cols
     x0, y0, x1, y1 = box or (0, 0, W, H)
-    whole = len(rows) >= min(y1, H) - max(y0, 0) and len(cols) >= min(x1, W) - max(x0, 0)
-    return None if whole else (cols.start, rows.start, cols.stop, rows.stop)
+    held = [(max(low, 0.0), min(high, N)) for low, high, N in ((y0, y1, H), (x0, x1, W))]
+    whole = all(
+        pixels.start <= low and high <= pixels.stop for pixels, (low, high) in zip((rows, cols), held, strict=True)
+    )
+    nothing = any(low >= high for low, high in held)
+    return None if whole or nothing else (cols.start, rows.start, cols.stop, rows.stop)
 
 
 def _set_attention(page: Page, top: int, window: Window, *, part: bool) -> None:
