@@ -120,6 +120,15 @@ def test_identical_glimpses_are_sorted_above_all_others():
     assert '<td data-value="">-</td>' in text
 
 
+def test_in_a_browser_the_heads_of_a_table_are_read_out_without_their_arrows(page, browser):
+    browser.open(page)
+    browser.call("Accessibility.enable")
+    nodes = browser.call("Accessibility.getFullAXTree")["nodes"]
+    names = {node["name"]["value"] for node in nodes if node.get("role", {}).get("value") == "button"}
+    assert {"method", "px read", "mae", "noise"} <= names
+    assert all(name.isascii() for name in names)
+
+
 def test_points_of_numbers_stand_one_below_the_other():
     from glimpse_cli.compare import page as made
 
