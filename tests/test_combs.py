@@ -67,6 +67,18 @@ def test_a_comb_that_does_not_advance_has_no_box(step):
         Comb(3, step).box(5)
 
 
+@pytest.mark.parametrize("x1", [5, 4.5])
+def test_edges_that_do_not_advance_have_no_comb(x1):
+    with pytest.raises(ParameterError, match=rf"got \[5\.0, {float(x1)}\)"):
+        Comb.from_box(5, x1, 7)
+
+
+def test_a_step_that_vanishes_beside_its_place_has_no_box():
+    assert 1e9 + 7 * 1e-9 == 1e9  # the edges would be one number
+    with pytest.raises(ParameterError, match="too small for a box"):
+        Comb(1e9, 1e-9).box(7)
+
+
 def test_places_are_exact_far_from_zero():
     assert Comb(99_999.25, 0.125).places(3).tolist() == [99_999.25, 99_999.375, 99_999.5]
 

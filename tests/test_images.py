@@ -90,6 +90,7 @@ def test_rgb_and_grey_come_back_as_they_were_from_lossless_formats(kind):
         picture, window = whole(saved(RGB, kind, **({"lossless": True} if kind == "WEBP" else {})))
         assert picture.channels == 3
         assert (window == RGB).all()
+        assert picture.warnings == ()  # 8 bits were 8 bits
     if kind != "WEBP":
         picture, window = whole(saved(GREY, kind))
         assert (window == (GREY if picture.channels == 1 else GREY[..., None])).all()
@@ -377,6 +378,13 @@ def test_16_bit_pgm_is_read_and_16_bit_ppm_says_what_it_lost():
     picture, window = whole(b"P6 # wide\n%d %d\n65535\n" % (W, H) + pixels.astype(">u2").tobytes())
     assert np.abs(window / 255 - pixels / 65535).max() <= 0.5 / 255 + 1e-4
     assert picture.warnings == ("its 16 bits a sample became 8",)
+
+
+def test_the_bits_of_an_avif_are_told_by_its_configuration():
+    data = bytearray(saved(RGB, "AVIF"))
+    assert strict.bits_of(bytes(data), "AVIF") == 8
+    data[data.index(b"av1C") + 6] |= 0x40  # AV1 in ISOBMFF, 2.3.3: a bit for the tier, then high_bitdepth
+    assert strict.bits_of(bytes(data), "AVIF") == 10
 
 
 def test_what_pillow_would_read_wrongly_is_refused():
@@ -770,6 +778,27 @@ def test_a_png_whose_image_data_is_short_is_refused_though_all_checksums_are_rig
     refused(png(RGB, 8, 2, data=zlib.compress(b"")), Reason.TRUNCATED)
 
 
+@pytest.mark.parametrize(
+    ("colour", "depth", "row"),  # bytes of five pixels, filled up to a whole one
+    [
+        *((0, 1, 1), (0, 2, 2), (0, 4, 3), (0, 8, 5), (0, 16, 10)),
+        *((2, 8, 15), (2, 16, 30), (4, 8, 10), (4, 16, 20), (6, 8, 20), (6, 16, 40)),
+        *((3, 1, 1), (3, 2, 2), (3, 4, 3), (3, 8, 5)),
+    ],
+)
+def test_a_png_is_measured_whatever_its_colours_and_depth_are(colour, depth, row):
+    for rows, short in ((zlib.compress(bytes(3 * (1 + row))), False), (zlib.compress(bytes(3 * (1 + row) - 1)), True)):
+        body = struct.pack(">IIBBBBB", 5, 3, depth, colour, 0, 0, 0)
+        parts = [(b"IHDR", body), *([(b"PLTE", bytes(6))] if colour == 3 else []), (b"IDAT", rows), (b"IEND", b"")]
+        data = b"\x89PNG\r\n\x1a\n" + b"".join(
+            struct.pack(">I", len(b)) + k + b + struct.pack(">I", zlib.crc32(k + b)) for k, b in parts
+        )
+        if short:
+            refused(data, Reason.TRUNCATED)
+        else:
+            assert not whole(data)[1].any()
+
+
 def test_an_interlaced_png_is_measured_by_its_seven_passes():
     order = [(0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2)]
     for height, width in ((23, 31), (1, 1), (3, 2), (8, 5), (5, 1)):
@@ -811,9 +840,14 @@ def test_a_png_without_header_data_or_end_is_refused():
     without_data = data[:33] + data[-12:]
     refused(without_data, Reason.CORRUPT, "no image data")
     refused(data[:8] + data[33:], Reason.CORRUPT, "header")
-    for depth, colour in ((3, 2), (8, 5)):
-        header = b"IHDR" + struct.pack(">IIBBBBB", W, H, depth, colour, 0, 0, 0)
-        refused(data[:12] + header + struct.pack(">I", zlib.crc32(header)) + data[33:], Reason.CORRUPT, "header")
+    for size, depth, colour, says in (
+        ((W, H), 3, 2, "header"),
+        ((W, H), 8, 5, "header"),
+        ((0, H), 8, 2, "0 x 23 pixels"),
+        ((W, 2**31), 8, 2, "31 x 2147483648 pixels"),
+    ):
+        header = b"IHDR" + struct.pack(">IIBBBBB", *size, depth, colour, 0, 0, 0)
+        refused(data[:12] + header + struct.pack(">I", zlib.crc32(header)) + data[33:], Reason.CORRUPT, says)
 
 
 def test_a_failed_load_never_becomes_a_black_picture():

@@ -81,6 +81,7 @@ def test_what_is_no_size_is_refused(text):
 
 def test_three_box_formats_name_one_box():
     assert parse_box("3,5,10,21") == (3, 5, 10, 21)
+    assert parse_box("-9,-8,-2,0") == (-9, -8, -2, 0)  # two corners: none of the numbers is a side
     assert parse_box("3,5,7,16", "xywh") == (3, 5, 10, 21)
     assert parse_box("6.5,13,7,16", "cxcywh") == (3, 5, 10, 21)
     assert box_numbers(6.5, 13, 7, 16, "cxcywh") == (3, 5, 10, 21)
