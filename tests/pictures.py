@@ -19,13 +19,14 @@ def tiff(array):
 
 
 def plain_png(pixels, depth, colour, *, interlace=0, before=(), drop=0, data=None):
-    """A PNG written plainly: no filters, one image data chunk."""
+    """A PNG written plainly: no filters, one image data chunk, which is given where samples are no whole bytes."""
     height, width = pixels.shape[:2]
-    big = pixels.astype(f">u{depth // 8}").reshape(height, -1)
-    rows = b"".join(b"\0" + row.tobytes() for row in big)
-    body = zlib.compress(rows[: len(rows) - drop]) if data is None else data
+    if data is None:
+        big = pixels.astype(f">u{depth // 8}").reshape(height, -1)
+        rows = b"".join(b"\0" + row.tobytes() for row in big)
+        data = zlib.compress(rows[: len(rows) - drop])
     header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, interlace)
-    chunks = ((b"IHDR", header), *before, (b"IDAT", body), (b"IEND", b""))
+    chunks = ((b"IHDR", header), *before, (b"IDAT", data), (b"IEND", b""))
     return b"\x89PNG\r\n\x1a\n" + b"".join(
         struct.pack(">I", len(b)) + k + b + struct.pack(">I", zlib.crc32(k + b)) for k, b in chunks
     )
