@@ -117,6 +117,12 @@ def test_a_width_that_is_none_is_refused(s):
         Gaussian(s)
 
 
+@pytest.mark.parametrize("eps", [-1e-8, math.nan, math.inf])
+def test_an_eps_that_is_none_is_refused(eps):
+    with pytest.raises(ParameterError, match="eps must be 0 or above"):
+        Gaussian(0.7, eps)
+
+
 def test_more_weights_than_memory_should_hold_are_refused():
     with pytest.raises(ParameterError, match=r"s = 9000 px is too wide: 20000 pixels for each of 7000 samples"):
         Gaussian(9000).taps(np.linspace(0, 20000, 7000), 20000)
