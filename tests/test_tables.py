@@ -81,6 +81,11 @@ def test_whole_numbers_may_come_as_fractions_as_data_frames_write_them():
     assert (row.id, row.look.size) == ("7", (SIZE[0], 48))
 
 
+def test_columns_without_a_name_as_that_of_a_data_frame_s_index_are_left_out():
+    (row,) = rows(f",{BOXES},,label\n7,a.jpg,1,2,3,4,9,cat\n")
+    assert row == Row(1, "t.csv, line 2", "a.jpg", Look(BoxPlace((1, 2, 3, 4)), SIZE), None, {"label": "cat"})
+
+
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
 @pytest.mark.parametrize("bom", ["", "\ufeff"])
 def test_line_ends_and_a_byte_order_mark_make_no_difference(end, bom):
@@ -118,6 +123,10 @@ def test_json_lines_end_at_line_feeds_alone():
 )
 def test_a_table_broken_as_a_whole_is_refused(text, says):
     assert says in refused(text)
+
+
+def test_a_tsv_is_not_separated_by_commas():
+    assert "separated by commas" in refused(f"{BOXES}\na.jpg,1,2,3,4", ".tsv")
 
 
 @pytest.mark.parametrize(
@@ -257,11 +266,14 @@ def test_json_numbers_are_strict(value, says):
         ("id", "NaN", "column id: 'NaN' cannot be part of a file name"),
         ("id", '"\\ud800"', "column id: '\\ud800' cannot be part of a file name"),
         ("id", '"a\\u007f"', "column id: 'a\\x7f' cannot be part of a file name"),
+        ("id", "7.5", "column id: 7.5 cannot be part of a file name"),
+        ("id", "true", "column id: True cannot be part of a file name"),
+        ("width", "true", "column width: True is not a whole number"),
     ],
 )
 def test_what_a_name_or_a_manifest_cannot_carry_is_a_bad_row(column, value, says):
     line = f'{{"image":"a.jpg","x0":1,"y0":2,"x1":3,"y1":4,"{column}":{value}}}'
-    good = line.replace(value, "[[[1], 2.5], {}]" if column == "label" else '"x"')
+    good = line.replace(value, {"label": "[[[1], 2.5], {}]", "id": "0", "width": "9"}[column])
     wrong, right = rows(f"{line}\n{good}", ".jsonl")
     assert says in str(wrong.error)
     assert isinstance(right, Row)
@@ -350,6 +362,7 @@ def test_what_is_not_coco_at_all_is_refused():
     for text in ("[]", "1", "null", '"x"', "{}"):
         assert "no COCO file" in refused(text, ".json")
     assert "not JSON" in refused("{", ".json")
+    assert "line 3, column 16" in refused('{"images": [],\n\n"annotations": x}', ".json")
     assert "nested too deep" in refused('{"images":' * 50_000, ".json")
 
 
