@@ -102,9 +102,14 @@ def test_what_is_no_regular_file_is_refused_without_waiting(tmp_path):
     os.mkfifo(tmp_path / "fifo")
     (tmp_path / "device").symlink_to("/dev/zero")
     (tmp_path / "folder").mkdir()
-    for name, kind in (("fifo", "a pipe"), ("device", "a device"), ("folder", "a folder")):
-        with pytest.raises(InputError, match=kind):
+    for name, kind, instead in (
+        ("fifo", "a pipe", "glimpse crop - reads standard input"),
+        ("device", "a device", None),
+        ("folder", "a folder", "glimpse batch reads folders"),
+    ):
+        with pytest.raises(InputError, match=kind) as caught:
             files.read_bytes(tmp_path / name)
+        assert caught.value.hint == instead
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(str(tmp_path / "socket"))
         with pytest.raises(InputError):
@@ -118,8 +123,9 @@ def test_what_cannot_be_opened_says_why_and_shows_the_name_escaped(tmp_path):
         assert str(caught.value).isprintable()
         assert caught.value.why
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
-    with pytest.raises(InputError, match="symbolic links"):
-        files.read_bytes(tmp_path / "loop")
+    for name, why in (("loop", "symbolic links"), ("nul\0l", "the name holds a NUL character")):
+        with pytest.raises(InputError, match=why):
+            files.read_bytes(tmp_path / name)
 
 
 def test_a_disk_that_fails_while_reading_is_an_input_error():

@@ -210,6 +210,8 @@ def test_columns_that_were_meant_to_say_the_place_are_not_left_aside(table, says
     said = refused(table)
     assert says in said
     assert "d_y,d_x" in said or "s_y,s_x" in said
+    (row,) = rows(f"{BOXES},d_y\na,1,2,3,4,5")
+    assert row.extra == {"d_y": "5"}
     for anybody_s in (f"{BOXES},d,s\na,1,2,3,4,5,6", "image,u_y,u_x,d_y,d_x,s_y,s_x,d,s\na,1,2,1,1,1,1,5,6"):
         (row,) = rows(anybody_s)
         assert row.extra == {"d": "5", "s": "6"}
