@@ -79,6 +79,8 @@ def test_json_values_keep_their_types():
 def test_whole_numbers_may_come_as_fractions_as_data_frames_write_them():
     (row,) = rows('{"image":"a.jpg","x0":0,"y0":1,"x1":3,"y1":4,"id":7.0,"width":48.0}', ".jsonl")
     assert (row.id, row.look.size) == ("7", (SIZE[0], 48))
+    (row,) = rows(f"{BOXES},width,height\na.jpg,1,2,3,4, 9 ,\n")
+    assert row.look.size == (SIZE[0], 9)
 
 
 def test_columns_without_a_name_as_that_of_a_data_frame_s_index_are_left_out():
@@ -296,6 +298,9 @@ def test_what_goes_with_boxes_needs_a_table_of_boxes():
 
 def test_a_name_that_is_a_number_of_nothing_is_a_bad_row():
     assert "is no file name" in bad('{"image":NaN,"x0":1,"y0":2,"x1":3,"y1":4}', ".jsonl")
+    (row,) = rows('{"image":[1],"x0":1,"y0":2,"x1":3,"y1":4}', ".jsonl")
+    assert "column image: [1] is no file name" in str(row.error)
+    assert row.image is None
 
 
 def test_a_json_line_without_a_column_is_a_bad_row_where_others_have_it():
@@ -318,6 +323,8 @@ COCO = {
         {"id": 6, "image_id": 9, "bbox": [0, 0, 1, 2]},
         {"id": 6, "image_id": [7], "bbox": None},
         "annotation",
+        {"id": 6, "image_id": 7},
+        {"id": 6, "image_id": 7, "bbox": "1234"},
     ],
     "categories": [{"id": 2, "name": "cat"}],
 }
@@ -339,6 +346,8 @@ def test_coco_annotations_are_rows_and_categories_travel():
             "column image: None",
             "image_id: [7]",
             "'annotation' is no annotation",
+            "bbox: None is not",
+            "bbox: '1234' is not",
         ],
         strict=True,
     ):
@@ -362,7 +371,10 @@ def test_a_broken_coco_file_is_refused(change, says):
 
 def test_what_is_not_coco_at_all_is_refused():
     for text in ("[]", "1", "null", '"x"', "{}"):
-        assert "no COCO file" in refused(text, ".json")
+        said = refused(text, ".json")
+        assert "no COCO file" in said
+        assert "JSON lines end in .jsonl" in said
+    assert ".jsonl" not in refused('{"images": []}', ".json")
     assert "not JSON" in refused("{", ".json")
     assert "line 3, column 16" in refused('{"images": [],\n\n"annotations": x}', ".json")
     assert "nested too deep" in refused('{"images":' * 50_000, ".json")
