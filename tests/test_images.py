@@ -59,15 +59,20 @@ def refused(data, reason, match=None, **options):
 
 
 def tiff(strip, tags, order="<"):
-    """A TIFF written plainly: one strip, whose tags are given."""
+    """A TIFF written plainly: one strip, whose tags are given; None leaves one out."""
     height, width = H, W
     entries = {256: width, 257: height, 258: 8, 259: 1, 262: 1, 273: 0, 277: 1, 278: height, 279: len(strip), **tags}
+    entries = {tag: value for tag, value in entries.items() if value is not None}
     packed = {tag: struct.pack(f"{order}{len(v)}H", *v) for tag, v in entries.items() if isinstance(v, tuple)}
     at = 8 + 2 + 12 * len(entries) + 4
     start = at + sum(len(v) for v in packed.values() if len(v) > 4)
-    entries[273] = start
-    if 273 in packed:  # several strips: their offsets were given from the start of the first
-        packed[273] = struct.pack(f"{order}{len(tags[273])}H", *(start + offset for offset in tags[273]))
+    if entries.get(273) == 0:
+        entries[273] = start
+    for tag in {
+        273,
+        324,
+    } & packed.keys():  # several strips, or tiles: their offsets were given from the start of the first
+        packed[tag] = struct.pack(f"{order}{len(tags[tag])}H", *(start + offset for offset in tags[tag]))
     table = lists = b""
     for tag, value in sorted(entries.items()):
         if tag not in packed:
@@ -950,6 +955,25 @@ def test_a_tiff_that_lists_too_few_strips_is_refused():
     refused(tiff(RGB.tobytes()[:300], tags), Reason.TRUNCATED, "300 of 2139 bytes")
     planes = tiff(zlib.compress(RGB.tobytes()), {**tags, 259: 8, 284: 2})
     refused(planes, Reason.TRUNCATED, "1 of 3 strips")
+
+
+def test_a_tiff_that_lists_too_few_tiles_is_refused():
+    high, wide = 16, 32  # three times two of them
+    field = np.pad(SMOOTH, ((0, 2), (0, 2), (0, 0)))
+    tiles = [field[y : y + high, x : x + wide] for y in range(0, 46, high) for x in range(0, 62, wide)]
+    tags = {256: 62, 257: 46, 258: (8, 8, 8), 262: 2, 277: 3, 322: wide, 323: high, 273: None, 278: None, 279: None}
+
+    def tiled(tiles, more=()):
+        offsets = np.cumsum([0, *(tile.nbytes for tile in tiles)])[:-1].tolist()
+        places = {324: tuple(offsets), 325: tuple(tile.nbytes for tile in tiles)}
+        return tiff(b"".join(tile.tobytes() for tile in tiles), {**tags, **places, **dict(more)})
+
+    assert (whole(tiled(tiles))[1] == SMOOTH).all()
+    refused(tiled(tiles[:-1]), Reason.TRUNCATED, "5 of 6 strips or tiles")
+    planes = [np.ascontiguousarray(tile[..., c]) for c in range(3) for tile in tiles]
+    assert (whole(tiled(planes, {284: 2}))[1] == SMOOTH).all()
+    refused(tiled(planes[:12], {284: 2}), Reason.TRUNCATED, "12 of 18 strips or tiles")
+    refused(tiled(tiles)[:-1], Reason.TRUNCATED, "bytes")
 
 
 def strip_of(data):
