@@ -177,6 +177,8 @@ def test_a_transparent_colour_goes_with_a_profile_and_shows_in_the_preview():
     assert (window[..., 3] == np.where((pixels == 65500).all(2), 0, 255)).all()
     assert (picture.preview(99)[5:15, 5:20] == 128).all()
     assert (images.decode(png(pixels, 16, 2, before=[clear])).preview(99)[5:15, 5:20] == 128).all()
+    grey = images.decode(png(pixels[..., 1], 16, 0, before=[(b"tRNS", struct.pack(">H", 65500))])).preview(99)
+    assert (grey[..., 0] == np.where(pixels[..., 1] == 65500, 128, pixels[..., 1] >> 8)).all()
 
 
 def ink(cmyk):
@@ -420,6 +422,7 @@ def test_nan_and_infinite_pixels_are_counted_and_refused_if_there_is_no_other():
 
 def test_32_bit_integers_are_16_bit_grey_where_they_fit_and_themselves_where_not():
     values = GREY16.astype(np.int32)
+    values[2, 3], values[5, 1] = 0, 65535
     picture, window = whole(saved(Image.fromarray(values), "TIFF"))
     assert picture.peak == 65535
     assert (window == values).all()
@@ -1133,6 +1136,9 @@ def test_a_preview_of_a_float_picture_spans_its_values():
     assert preview.min() == 0
     assert preview.max() == 255
     assert (images.decode(saved(GREY / np.float32(255), "TIFF")).preview(99)[..., 0] == GREY).mean() > 0.4
+    inside = values / 400 + np.float32(0.5)  # leaves neither black nor white, and is not stretched to them
+    preview = images.decode(saved(inside, "TIFF")).preview(99)[..., 0]
+    assert np.abs(preview - inside * 255).max() <= 1
 
 
 def test_a_preview_shows_what_is_no_number_in_the_colour_that_drawings_have_for_it_however_reduced():
