@@ -58,20 +58,17 @@ def refused(data, reason, match=None, **options):
     assert pickle.loads(pickle.dumps(caught.value)).reason is reason  # noqa: S301 - it was made in this line
 
 
-def tiff(strip, tags, order="<"):
-    """A TIFF written plainly: one strip, whose tags are given; None leaves one out."""
+def tiff(strip, tags, order="<", base=0):
+    """A TIFF written plainly: one strip, whose tags are given; None leaves one out; ``base``: what will lie ahead."""
     height, width = H, W
     entries = {256: width, 257: height, 258: 8, 259: 1, 262: 1, 273: 0, 277: 1, 278: height, 279: len(strip), **tags}
     entries = {tag: value for tag, value in entries.items() if value is not None}
     packed = {tag: struct.pack(f"{order}{len(v)}H", *v) for tag, v in entries.items() if isinstance(v, tuple)}
-    at = 8 + 2 + 12 * len(entries) + 4
+    at = base + 8 + 2 + 12 * len(entries) + 4
     start = at + sum(len(v) for v in packed.values() if len(v) > 4)
     if entries.get(273) == 0:
         entries[273] = start
-    for tag in {
-        273,
-        324,
-    } & packed.keys():  # several strips, or tiles: their offsets were given from the start of the first
+    for tag in {273, 324} & packed.keys():  # several strips, or tiles: offsets were given from the start of the first
         packed[tag] = struct.pack(f"{order}{len(tags[tag])}H", *(start + offset for offset in tags[tag]))
     table = lists = b""
     for tag, value in sorted(entries.items()):
@@ -82,7 +79,7 @@ def tiff(strip, tags, order="<"):
         if len(here) > 4:
             lists, here = lists + here, struct.pack(f"{order}I", at + len(lists))
         table += struct.pack(f"{order}HHI4s", tag, 3, count, here)
-    head = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(f"{order}IH", 8, len(entries))
+    head = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(f"{order}IH", base + 8, len(entries))
     return head + table + bytes(4) + lists + strip
 
 
@@ -252,6 +249,18 @@ def test_16_bits_stay_16_bits_in_tiff_in_both_byte_orders(order):
             assert (window == pixels[..., : 3 if tags.get(338) == 0 else None]).all()
 
 
+def test_a_later_page_of_16_bit_colour_is_read_with_8_bits_and_says_so():
+    pages, tags = (RGBA16[..., :3], RGBA16[..., 1:]), {258: (16,) * 3, 262: 2, 277: 3}
+    first = tiff(pages[0].astype("<u2").tobytes(), tags)
+    second = tiff(pages[1].astype("<u2").tobytes(), tags, base=len(first))
+    at = 8 + 2 + 12 * int.from_bytes(first[8:10], "little")  # where the next directory lies
+    data = first[:at] + struct.pack("<I", len(first) + 8) + first[at + 4 :] + second
+    assert (whole(data)[1] == pages[0]).all()
+    picture, window = whole(data, frame=1)
+    assert (window == pages[1] >> 8).all()
+    assert picture.warnings == ("its 16 bits a sample became 8",)
+
+
 def planar(pixels, tags, order, *, packed, rows=9):
     """A TIFF with a plane a channel, in strips."""
     kind = f"{order}u{pixels.itemsize}"
@@ -315,6 +324,14 @@ def test_the_first_of_several_planes_that_mean_nothing_is_read():
         for photometric in (0, 1):
             window = whole(planar(values, {262: photometric, 338: 0}, "<", packed=packed))[1]
             assert (window == (values[..., 0] if photometric else 65535 - values[..., 0])).all()
+
+
+@pytest.mark.parametrize("order", "<>")
+@pytest.mark.parametrize(("kind", "form"), [("i2", 2), ("f4", 3)])
+def test_a_plane_of_numbers_that_are_signed_or_floats_is_what_they_are(kind, form, order):
+    values = RNG.integers(-30000, 30000, (H, W, 2)).astype(kind)
+    data = planar(values.view(f"u{kind[1]}"), {262: 1, 338: 0, 339: (form, form)}, order, packed=True)
+    assert (whole(data)[1] == values[..., 0]).all()
 
 
 def test_planes_of_a_bigtiff_and_of_a_later_page_are_read():
