@@ -1239,6 +1239,14 @@ def test_drawings_are_written_as_they_are():
     for kind in ("png", "webp", "tiff"):
         assert (whole(images.encode_picture(RGB, kind))[1] == RGB).all()
     assert np.abs(whole(images.encode_picture(SMOOTH, "jpg"))[1].astype(int) - SMOOTH).mean() < 4
+    with pytest.raises(ParameterError, match="npy is no picture"):
+        images.encode_picture(RGB, "npy")
+
+
+def test_a_png_is_smaller_than_its_pixels():
+    ramp = np.linspace(0, 1, 64)[:, None] + np.linspace(0, 0.2, 80)
+    assert len(images.encode(ramp, format="png")) < ramp.size / 2
+    assert len(images.encode(ramp, format="png", depth=16)) < ramp.size * 2
 
 
 @pytest.mark.parametrize(
