@@ -241,7 +241,7 @@ def _bounded(stream: BinaryIO, name: str, max_bytes: int, first: int) -> bytes:
         raise _too_large(name, max_bytes)
     if not total:
         raise PictureError(f"{name} is empty", Reason.EMPTY)
-    return parts[0] if len(parts) == 1 else b"".join(parts)
+    return b"".join(parts)  # of one part, that part itself
 
 
 def _too_large(name: str, max_bytes: int) -> PictureError:

@@ -146,12 +146,10 @@ def check_png_length(data: bytes, name: str) -> None:
 
     Raises:
         PictureError: TRUNCATED: rows are missing.
+        zlib.error: it cannot be inflated.
     """
     expected = _png_length(_png_header(b"IHDR", data[16:29], name))
-    try:
-        length = _inflated(data, name, expected)
-    except zlib.error as error:
-        raise PictureError(f"{name} is corrupt", why=str(error)) from None
+    length = _inflated(data, name, expected)
     if length < expected:
         why = f"{length} of {expected} bytes of image data"
         raise PictureError(f"{name} is truncated", Reason.TRUNCATED, why=why)
