@@ -1357,6 +1357,8 @@ def test_a_journal_cut_short_or_full_of_nonsense_costs_work_and_nothing_else(pho
 
 def test_a_second_run_is_refused_and_told_of_the_first(photos, tmp_path):
     out = tmp_path / "out"
+    (out / ".glimpse").mkdir(parents=True)
+    (out / ".glimpse" / "lock").write_text("process 1, which was killed")
     seen = []
 
     def watch(*_):
