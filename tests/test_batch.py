@@ -34,6 +34,7 @@ from glimpse_cli.glimpse import Spec, extract
 from glimpse_cli.items import Reading, Writing
 from glimpse_cli.places import BoxPlace, Look
 from glimpse_cli.tables import Defaults
+from pictures import png
 
 SIZE = (5, 7)
 BOX = (3, 2, 17.5, 19)
@@ -864,6 +865,30 @@ def test_a_contact_sheet_looks_the_same_however_early_its_glimpses_are_reduced(s
         np.testing.assert_array_equal(np.asarray(found), draw.contact_sheet(glimpses, names))
 
 
+@pytest.mark.parametrize("kept", ["png", "npy"])
+@pytest.mark.parametrize("form", ["files", "stack", "shards"])
+def test_a_contact_sheet_shows_the_glimpses_in_order_whatever_they_are_kept_in(
+    form, kept, photos, tmp_path, monkeypatch
+):
+    grey = pixels(5)[..., 0]
+    (photos / "e.png").write_bytes(png(grey * np.uint16(257)))  # of 16 bits
+    shown = {}
+
+    def drawn(pictures, names, **_):
+        shown.update(zip(names, pictures, strict=True))
+        return pictures[0]
+
+    monkeypatch.setattr(sheet.draw, "contact_sheet", drawn)
+    wanted = settings(photos, tmp_path / "out", form=form, shards=2, writing=Writing(kept))
+    batch.run(replace(wanted, contact_sheet=str(tmp_path / "sheet.png")))
+    assert list(shown) == [f"{name}.{kept}" for name in ("a", "b", "e", "sub/c", "sub/deep/d.v2")]
+    deep = shown.pop(f"e.{kept}")
+    for got, seed in zip(shown.values(), (1, 0, 2, 3), strict=True):
+        np.testing.assert_array_equal(got, expected(seed))
+    glimpse = extract(grey, Spec.from_box(Box(*BOX), SIZE))
+    assert np.abs(np.atleast_3d(deep) / 255 - glimpse[:, :, None]).max() < 1.5 / 255
+
+
 def test_a_contact_sheet_holds_one_large_glimpse_at_a_time(tmp_path, monkeypatch):
     seen = []
     monkeypatch.setattr(sheet.draw, "contact_sheet", lambda pictures, *_, **__: seen.extend(pictures) or pictures[0])
@@ -1351,7 +1376,9 @@ def test_a_journal_cut_short_or_full_of_nonsense_costs_work_and_nothing_else(pho
         batch.run(settings(photos, out))
         assert tree(out) == before
     head, first, *rest = whole.splitlines(keepends=True)
-    journal.write_bytes(b"".join([head, b"\0" * 50 + b"\n[]\n{}\n7\n", first, *rest]))
+    others = [{"image": ["a.png"], "files": {}}, {"image": "a.png", "files": "a.png"}, {"sealed": 7}, {"rows": []}]
+    odd = [b"\0" * 50 + b"\n[]\n{}\n7\n", *map(checked_line_of, others)]
+    journal.write_bytes(b"".join([head, *odd, first, *rest]))
     assert batch.run(settings(photos, out)).skipped == 4
 
 
