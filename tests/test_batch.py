@@ -151,6 +151,14 @@ def test_more_shards_than_anyone_could_mean_are_refused(photos, tmp_path):
     assert batch.run(settings(photos, tmp_path / "out", form="shards", shards=6)).done == 4
 
 
+def test_a_stack_of_glimpses_of_several_sizes_is_refused_before_it_starts(photos, tmp_path):
+    text = "image,x0,y0,x1,y1,width\na.png,1,2,9,12,9\nb.png,1,2,9,12,\n"
+    with pytest.raises(UsageError, match="glimpses of one size, got 7x5 and 9x5"):
+        batch.run(of_table(photos, tmp_path / "out", text, form="stack"))
+    assert not (tmp_path / "out").exists()
+    assert batch.run(of_table(photos, tmp_path / "out", text, form="shards", shards=1)).done == 2
+
+
 def test_a_name_no_disk_would_take_is_one_failed_picture(photos, tmp_path):
     picture(photos / ("n" * 251 + ".png"))
     picture(photos / ("m" * 250 + ".png"))
@@ -749,6 +757,8 @@ def test_stop_ends_at_the_first_failure_and_the_same_command_goes_on(photos, tmp
     summary = batch.run(settings(photos, out, jobs=1, stop=True))
     assert summary.failed == 1
     assert summary.done + summary.failed + summary.skipped == 5
+    assert [error["image"] for error in lines(out / "errors.jsonl")] == ["aa.png"]
+    assert len(lines(out / METADATA)) == summary.done
     picture(photos / "aa.png", 9)
     assert batch.run(settings(photos, out)).exit_code == 0
     assert batch.run(settings(photos, tmp_path / "other")).done == 5
@@ -770,6 +780,13 @@ def test_a_contact_sheet_under_a_name_that_the_run_needs_is_refused_before_it_st
     with pytest.raises(UsageError, match="a name that the run needs"):
         batch.run(wanted)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_contact_sheet_may_lie_among_the_glimpses(photos, tmp_path):
+    drawn = tmp_path / "out" / "sub" / "all.png"
+    for done in (4, 0):
+        assert batch.run(with_sheet(photos, tmp_path / "out", drawn)).done == done
+        assert drawn.is_file()
 
 
 @pytest.mark.parametrize("begun", [False, True])

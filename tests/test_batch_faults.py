@@ -99,6 +99,17 @@ def test_a_decoder_that_misbehaves_costs_one_picture_and_is_named(photos, tmp_pa
     assert tree(tmp_path / "out") == tree(tmp_path / "calm")
 
 
+def test_a_decoder_that_misbehaves_costs_one_picture_where_a_device_computes_too(photos, tmp_path, monkeypatch):
+    for name in ("segfault", "hangs"):
+        picture(photos / f"{name}.png", 5)
+    monkeypatch.setattr(pool.process, "start", evil_start)
+    monkeypatch.setattr(runner, "resolve", lambda _: Device("cuda:1", contract))
+    summary = batch.run(settings(photos, tmp_path / "out", timeout=3))
+    assert (summary.done, summary.failed) == (12, 2)
+    errors = lines(tmp_path / "out" / "errors.jsonl")
+    assert {e["image"]: e["reason"] for e in errors} == {"segfault.png": "crashed", "hangs.png": "timed out"}
+
+
 def dying_start(*arguments):
     """A worker that dies when the files of one picture have their names, and before it can say so."""
     START(*arguments)
