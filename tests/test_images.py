@@ -824,6 +824,13 @@ def test_an_interlaced_png_is_measured_by_its_seven_passes():
         assert (whole(png(pixels, 8, 2, interlace=1, data=zlib.compress(rows)))[1] == pixels).all()
         for drop in {1, min(len(rows), 1 + 3 * width)}:  # a byte, and the whole of the last row
             refused(png(pixels, 8, 2, interlace=1, data=zlib.compress(rows[:-drop])), Reason.TRUNCATED)
+    for size in ((h, w) for h in range(1, 18) for w in (1, 4, 5, 9, 18)):
+        field = np.zeros(size)
+        length = sum(1 + row.size for x, y, dx, dy in order for row in field[y::dy, x::dx] if row.size)
+        rows, short = (zlib.compress(bytes(n)) for n in (length, length - 1))
+        strict.check_png_length(png(field, 8, 0, interlace=1, data=rows), "x")
+        with pytest.raises(PictureError, match=f"{length - 1} of {length} bytes"):
+            strict.check_png_length(png(field, 8, 0, interlace=1, data=short), "x")
     size = np.zeros((6, 11))  # of one bit: most of what there is are the bytes for filters
     rows = [bytes(1 + -(-len(range(x, 11, dx)) // 8)) * len(range(y, 6, dy)) for x, y, dx, dy in order]
     assert not whole(png(size, 1, 0, interlace=1, data=zlib.compress(b"".join(rows))))[1].any()
