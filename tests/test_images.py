@@ -463,6 +463,11 @@ def test_unsigned_32_bit_integers_stay_above_zero():
             assert picture.peak == 1
             preview = picture.preview(99)[..., 0]
             assert np.abs(preview - values / values.max() * 255).max() <= 1
+    small = GREY16.astype("<u4")
+    small[2, 3], small[5, 1] = 0, 65535
+    picture, window = whole(tiff(small.tobytes(), {258: 32}))
+    assert picture.peak == 65535
+    assert (window == small).all()
     refused(tiff(values.astype(">u4").tobytes(), {258: 32}, ">"), Reason.UNSUPPORTED, "not read")
 
 
