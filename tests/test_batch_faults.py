@@ -155,6 +155,43 @@ def test_a_picture_is_not_blamed_for_a_worker_that_died_but_once(photos, tmp_pat
     assert (photos / "0.tried").exists()
 
 
+def slow_load_start(*arguments):
+    """A worker that takes a second to read a picture, and says when half of it is over."""
+    START(*arguments)
+    load = items.load
+
+    def slowly(data, name, *rest, **options):
+        time.sleep(0.5)
+        Path(name).with_suffix(".tried").touch()
+        time.sleep(0.5)
+        return load(data, name, *rest, **options)
+
+    items.load = slowly
+
+
+def test_a_picture_is_not_blamed_for_time_that_went_by_while_nothing_could_run(photos, tmp_path, monkeypatch):
+    """As while a laptop sleeps, or when a clock is set: here it is, as soon as the picture is being read."""
+    monkeypatch.setattr(pool.process, "start", slow_load_start)
+    now = time.time
+    monkeypatch.setattr(time, "time", lambda: now() + 1000 * (photos / "0.tried").exists())
+    assert batch.run(settings(photos / "0.png", tmp_path / "out", timeout=20)).done == 1
+
+
+@pytest.mark.usefixtures("signals_are_heard")
+def test_a_run_that_was_stopped_for_longer_than_a_picture_may_take_goes_on(photos, tmp_path):
+    script = tmp_path / "slow.py"
+    script.write_text(SLOW.format(tests=str(Path(__file__).parent)).replace("slow_start", "slow_load_start"))
+    line = [sys.executable, str(script), str(photos), "-o", str(tmp_path / "out"), *BOX, "--timeout", "3"]
+    environment = os.environ | {"PYTHONPATH": str(Path(batch.__file__).parents[2])}
+    with subprocess.Popen(line, start_new_session=True, env=environment, stderr=subprocess.PIPE, text=True) as run:
+        while not any(photos.rglob("*.tried")):
+            time.sleep(0.02)
+        os.killpg(run.pid, signal.SIGSTOP)
+        time.sleep(4)
+        os.killpg(run.pid, signal.SIGCONT)
+        assert "12 done, 0 failed" in run.communicate(timeout=60)[1]
+
+
 def unfinished_start(*arguments):
     """A worker that dies when the files of one picture are written and have no names yet."""
     START(*arguments)
@@ -410,6 +447,47 @@ def test_few_file_descriptors_are_enough(photos, tmp_path):
 
 
 # Stacks and shards
+
+
+def test_a_system_that_gives_no_worker_what_it_needs_is_told_in_words(photos, tmp_path):
+    def limited():
+        resource.setrlimit(resource.RLIMIT_NOFILE, (14, 14))
+
+    done = command(photos, "-o", tmp_path / "out", *BOX, preexec_fn=limited)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: worker processes cannot be started\nwhy: Too many open files\ntry: --jobs 1")
+
+
+def test_a_folder_for_temporary_files_with_a_name_too_long_for_a_socket_does_for_a_run(photos, tmp_path):
+    long = tmp_path / ("long" * 30)
+    long.mkdir()
+    done = command(photos, "-o", tmp_path / "out", *BOX, "--jobs", "2", env=os.environ | {"TMPDIR": str(long)})
+    assert (done.returncode, done.stderr[:9]) == (0, "12 done, ")
+
+
+def test_a_working_folder_that_is_gone_is_told_so(photos, tmp_path):
+    def gone():
+        Path("here").mkdir()
+        os.chdir("here")
+        Path.cwd().rmdir()
+
+    environment = os.environ | {"PYTHONPATH": str(Path(batch.__file__).parents[2])}
+    done = command(photos, "-o", tmp_path / "out", *BOX, preexec_fn=gone, cwd=tmp_path, env=environment)
+    assert (done.returncode, done.stderr.partition("\n")[0]) == (1, "error: the working folder is gone")
+
+
+def test_no_file_beside_the_pictures_is_run(photos, tmp_path):
+    """The command does not look into the working folder for modules, and so its workers may not either."""
+    script = tmp_path / "bin" / "glimpse"
+    script.parent.mkdir()
+    script.write_text("from glimpse_cli.__main__ import main\nif __name__ == '__main__':\n    main()\n")
+    for name in ("multiprocessing", "json", "numpy", "random"):
+        (photos / f"{name}.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\nraise SystemExit\n")
+    line = [sys.executable, str(script), "batch", ".", "-o", str(tmp_path / "out"), *BOX]
+    environment = os.environ | {"PYTHONPATH": str(Path(batch.__file__).parents[2])}
+    done = subprocess.run(line, cwd=photos, env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr[:9]) == (0, "12 done, ")
+    assert not (tmp_path / "ran").exists()
 
 
 def test_a_row_that_fails_stays_out_of_a_stack_and_metadata_says_which_is_which(photos, tmp_path):

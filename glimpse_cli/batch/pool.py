@@ -5,15 +5,17 @@ Python's own library cannot. What is ours is blame (a chunk that died is done ag
 work in flight, and a new pool where one broke.
 """
 
+import math
 import os
 import signal
+import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
 from itertools import islice
 from multiprocessing import active_children, forkserver, get_all_start_methods, get_context
 from threading import Thread
@@ -29,6 +31,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 _TICK = 0.2  # seconds after which the parent looks up
+_PAUSE = 1.0  # seconds beyond that which only a system that sleeps, a stop or a clock that is set can take
 _GRACE = 15.0  # seconds beyond a deadline without any sign of life after which the pool itself is given up
 _CHUNK_SECONDS, _LARGEST_CHUNK = 0.1, 16  # so much work a message that its cost is not felt
 _PATIENCE = 3.0  # seconds that the end of a pool may take
@@ -37,7 +40,6 @@ _TRIES = 5  # pools that may break in a row before the run is given up
 # What a worker needs is loaded once, in a server process that holds nothing else and that the workers are forked from.
 _PRELOAD = ["glimpse_cli.batch.worker", *(f"PIL.{name}" for name in PLUGINS.values())]
 _SIGNALS = {known.value: known.name for known in signal.Signals}
-_ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1", "PILLOW_BLOCKS_MAX": "8"}  # see __main__
 
 
 class TaskError(GlimpseError):
@@ -61,13 +63,17 @@ class Pool:
         self.jobs, self.timeout, self.pixels = jobs, timeout, pixels
         self._pool: ProcessPool | None = None
         self._broken = 0
+        self._held = ExitStack()
+        self._here = os.getcwd()  # noqa: PTH109 - the server's may be another
         self.died = False  # some worker did, and may have left something half-written
 
     def __enter__(self) -> Self:
+        self._held.enter_context(_environment())  # all the while: workers that died are replaced
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._end()
+        with self._held:
+            self._end()
 
     def map(
         self, function: Callable[..., list[R]], tasks: Iterable[T], *args: Any
@@ -83,7 +89,7 @@ class Pool:
             A task, and its result or how its process ended.
 
         Raises:
-            GlimpseError: no worker lives long enough to do anything.
+            GlimpseError: no worker can be started, or lives long enough to do anything.
         """
         flight = _Flight(iter(tasks))
         while True:
@@ -91,7 +97,7 @@ class Pool:
                 flight.flying[self._send(function, chunk.tasks, args)] = chunk
             if not flight.flying:
                 return
-            finished, _ = wait(flight.flying, _TICK, FIRST_COMPLETED)
+            finished = flight.finished()
             for future in finished:
                 yield from self._results(future, flight)
             if flight.lost or not self._alive(flight.heard):
@@ -110,7 +116,9 @@ class Pool:
             yield from zip(chunk.tasks, results, strict=True)
             return
         self.died = True
-        if len(chunk.tasks) > 1 or (isinstance(error, ProcessExpired) and not chunk.again):
+        # pebble's deadlines are the wall clock's, which goes on while a laptop sleeps or Ctrl-Z stops the run
+        doubtful = isinstance(error, ProcessExpired) or chunk.began < flight.paused
+        if len(chunk.tasks) > 1 or (doubtful and not chunk.again):
             flight.alone.extend(chunk.tasks)  # one of them did it, or a system short of memory: each again, by itself
         else:
             yield chunk.tasks[0], self._blame(error)
@@ -127,24 +135,24 @@ class Pool:
     def _send(
         self, function: Callable[..., list[R]], chunk: list[T], args: tuple[Any, ...]
     ) -> "Future[tuple[float, list[R]]]":
-        if self._pool is None:
-            self._pool = self._begin()
         try:
+            if self._pool is None:
+                self._pool = self._begin()
             return self._pool.schedule(_timed, (function, chunk, args), timeout=self.timeout)
-        except RuntimeError as error:  # it broke since we last looked
+        except OSError as error:
+            raise GlimpseError(
+                "worker processes cannot be started",
+                why=error.strerror or str(error),
+                hint="--jobs 1, or more of what they need: ulimit -n, ulimit -u, /dev/shm",
+            ) from error
+        except RuntimeError as error:  # it broke since we last looked, or there is no thread left for it
             lost: Future[tuple[float, list[R]]] = Future()
             lost.set_exception(BrokenProcessPool(str(error)))
             return lost
 
     def _begin(self) -> ProcessPool:
-        method = "forkserver" if "forkserver" in get_all_start_methods() else "spawn"
-        context = get_context(method)
-        if method == "forkserver":
-            context.set_forkserver_preload(_PRELOAD)
-            with _environment(_ENVIRONMENT), _deaf_and_mute():
-                forkserver.ensure_running()
-        here = os.getcwd()  # noqa: PTH109 - the server's may be another
-        return ProcessPool(self.jobs, initializer=process.start, initargs=(self.pixels, here), context=context)
+        context = get_context("forkserver" if _has_server() else "spawn")
+        return ProcessPool(self.jobs, initializer=process.start, initargs=(self.pixels, self._here), context=context)
 
     def _alive(self, heard: float) -> bool:
         silent = time.monotonic() - heard > self.timeout + _GRACE
@@ -168,9 +176,10 @@ class Pool:
             return
         pool.stop()  # type: ignore[no-untyped-call]  # pebble is typed for the most part
         end = Thread(target=pool.join, daemon=True)  # it may wait for a pipe that nobody reads
-        end.start()
-        end.join(_PATIENCE)
-        if end.is_alive():
+        with suppress(RuntimeError):  # a system that has no thread left
+            end.start()
+            end.join(_PATIENCE)
+        if end.is_alive() or end.ident is None:
             for child in active_children():
                 if child.name == "pebble_pool_worker":
                     child.kill()
@@ -186,6 +195,15 @@ class _Flight(Generic[T]):
         self.size = 1
         self.lost = False
         self.heard = time.monotonic()
+        self.paused = -math.inf  # when time last went by in which no worker could work
+
+    def finished(self) -> "set[Future[Any]]":
+        """What came to its end within a tick."""
+        began = time.time()
+        done, _ = wait(self.flying, _TICK, FIRST_COMPLETED)
+        if time.time() - began > _TICK + _PAUSE:
+            self.paused = time.monotonic()
+        return done
 
     def next(self) -> "_Chunk[T]":
         if self.alone:
@@ -197,12 +215,30 @@ class _Flight(Generic[T]):
 class _Chunk(Generic[T]):
     tasks: list[T]
     again: bool = False
+    began: float = field(default_factory=time.monotonic)
 
 
 def _timed(function: Callable[..., list[R]], chunk: list[T], args: tuple[Any, ...]) -> tuple[float, list[R]]:
     began = time.perf_counter()
     results = function(chunk, *args)
     return time.perf_counter() - began, results
+
+
+def _has_server() -> bool:
+    """Whether there is a process that workers are forked from; it is begun if need be.
+
+    It listens at a socket in the folder for temporary files, whose name may be too long for one (107 bytes) and whose
+    disk may know none: then there is no server, and every worker loads the libraries for itself.
+    """
+    if "forkserver" not in get_all_start_methods():
+        return False
+    forkserver.set_forkserver_preload(_PRELOAD)
+    try:
+        with _deaf_and_mute():
+            forkserver.ensure_running()
+    except OSError:
+        return False
+    return True
 
 
 @contextmanager
@@ -212,20 +248,29 @@ def _deaf_and_mute() -> Iterator[None]:
     A terminal that closes is told to the parent, which ends the rest. And where the parent ends while a worker begins,
     Python's own traceback is no news.
     """
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
-    stderr, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
-    try:
+    with ExitStack() as undo:
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
+        undo.callback(signal.pthread_sigmask, signal.SIG_SETMASK, before)
+        undo.callback(os.close, stderr := os.dup(2))
+        undo.callback(os.close, nowhere := os.open(os.devnull, os.O_WRONLY))
+        undo.callback(os.dup2, stderr, 2)
+        os.dup2(nowhere, 2)
         yield
-    finally:
-        os.dup2(stderr, 2)
-        os.close(stderr)
-        os.close(nowhere)
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager
-def _environment(values: dict[str, str]) -> Iterator[None]:
+def _environment() -> Iterator[None]:
+    """What is started here finds modules where this process does.
+
+    Workers are begun by ``python -c``, which for itself looks into the working folder first: of pictures, whose
+    ``json.py`` is not to be run.
+    """
+    values = {
+        "OPENBLAS_NUM_THREADS": "1",  # see __main__
+        "PILLOW_BLOCKS_MAX": "8",
+        "PYTHONSAFEPATH": "1",
+        "PYTHONPATH": os.pathsep.join(map(os.path.abspath, sys.path)),
+    }
     before = {name: os.environ.get(name) for name in values}
     os.environ.update(values)
     try:
