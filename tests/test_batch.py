@@ -145,6 +145,21 @@ def test_an_output_that_is_an_input_but_for_its_case_is_refused(photos):
         planned(settings(photos / "sub", photos))
 
 
+def test_a_contact_sheet_that_is_an_input_but_for_its_case_is_refused(photos, tmp_path):
+    picture(photos / "A.PNG")
+    with pytest.raises(UsageError, match=r"the contact sheet .*A\.PNG is also an input"):
+        planned(with_sheet(photos / "a.png", tmp_path / "out", photos / "A.PNG", force=True))
+
+
+def test_a_source_that_is_the_output_folder_by_another_name_is_refused(photos, tmp_path, monkeypatch):
+    """A disk to which A is a: two names, of which neither is a link, and one folder."""
+    (tmp_path / "PHOTOS").mkdir()
+    same = os.path.samefile
+    monkeypatch.setattr(os.path, "samefile", lambda *two: same(*(str(one).replace("PHOTOS", "photos") for one in two)))
+    with pytest.raises(UsageError, match="is the folder that is read and the one that is written"):
+        planned(settings(photos, tmp_path / "PHOTOS"))
+
+
 def test_more_shards_than_anyone_could_mean_are_refused(photos, tmp_path):
     with pytest.raises(UsageError, match="--shards 999999999999 is more than 100000"):
         batch.run(settings(photos, tmp_path / "out", form="shards", shards=999_999_999_999))

@@ -191,6 +191,14 @@ def test_an_output_that_is_an_input_is_refused_whatever_its_name(force):
     assert Path("photo.png").read_bytes() == before
 
 
+def test_an_input_is_not_replaced_under_a_name_that_some_disks_take_for_its_own():
+    """FUSE's exFAT and shared folders give each spelling of a name an inode of its own."""
+    Path("PHOTO.png").write_bytes(before := Path("photo.png").read_bytes())
+    refused(run("photo.png", *BOX, "-o", "PHOTO.png", "--force", "--no-mask"), 2, "PHOTO.png is also an input")
+    assert Path("PHOTO.png").read_bytes() == before
+    assert run("photo.png", *BOX, "-o", "Photo.png", "--no-mask").exit_code == 0  # where it is another name
+
+
 def test_names_that_collide_are_found_before_anything_is_started():
     Path("other").mkdir()
     Path("other/photo.jpg").write_bytes(png(PHOTO))
@@ -436,13 +444,11 @@ def test_standard_input_is_called_so():
     assert "warning: stdin: rows 0-6 of a_y are darkened by the post's eps, outside the picture" in done.stderr
 
 
+@pytest.mark.usefixtures("signals_are_heard")
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
 def test_a_command_that_is_told_to_end_says_so_in_one_line(name):
     command = [sys.executable, "-m", "glimpse_cli", "crop", "-", *BOX]
-    start = "import os, signal, sys; signal.signal(signal.SIGHUP, signal.SIG_DFL); os.execv(sys.argv[1], sys.argv[1:])"
-    with subprocess.Popen(
-        [sys.executable, "-c", start, *command], stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as run:
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as run:
         while "numpy" not in Path(f"/proc/{run.pid}/maps").read_text(encoding="utf-8"):
             time.sleep(0.05)
         time.sleep(0.5)  # it reads its standard input now

@@ -245,7 +245,7 @@ def _pictures(settings: Settings, made: Plan) -> Iterator[tuple[str, str]]:
 def _walk(source: str, folder: str, made: Plan) -> Iterator[str]:
     """Names below a source: a folder's pictures in order, then its folders', however deep they lie."""
     top, own = os.path.realpath(source), os.path.realpath(folder)
-    if top == own:
+    if top == own or _is_one(top, own):
         raise UsageError(f"{shown(source)} is the folder that is read and the one that is written", hint="another -o")
     sheets = sheet.known(folder)
     ahead = [""]
@@ -266,6 +266,14 @@ def _walk(source: str, folder: str, made: Plan) -> Iterator[str]:
         for name, is_folder, entry in reversed(found):
             if not is_folder and _is_picture(name, made) and not (sheets and _is_sheet(entry, sheets, made)):
                 yield below + name
+
+
+def _is_one(folder: str, other: str) -> bool:
+    """Whether two names are of one folder, as Photos and photos are on many disks."""
+    try:
+        return os.path.samefile(folder, other)  # noqa: PTH121 - strings
+    except OSError:
+        return False
 
 
 def _is_open(entry: "os.DirEntry[str]", own: str, made: Plan) -> bool:
@@ -456,7 +464,7 @@ def _refuse_inputs(items: Sequence[Item], settings: Settings) -> None:
     """An output that is also an input, a picture or the table, whatever links lead to it; A for a likewise."""
     folder = os.path.realpath(settings.folder)
     drawn = settings.contact_sheet and os.path.realpath(settings.contact_sheet)
-    if drawn and any(os.path.realpath(item.path) == drawn for item in items):
+    if drawn and any(folded(os.path.realpath(item.path)) == folded(drawn) for item in items):
         raise UsageError(f"the contact sheet {shown(drawn)} is also an input", hint=_OTHER_SHEET)
     place = _places()
     inputs = {folded(place(path)) for path in (*(item.path for item in items), *filter(None, [settings.table]))}

@@ -51,15 +51,18 @@ def check(outputs: Sequence[tuple[Path, str]], images: Sequence[str], *, replace
     if images.count(PIPE) > 1:
         raise UsageError("stdin is one picture, and - is given twice", hint="- once")
     inputs = {_identity(image) for image in images if image != PIPE} - {None}
+    places = {_place(image) for image in images if image != PIPE}
     seen: dict[str, str] = {}
     for path, of in outputs:
         name = files.folded(os.path.normpath(path))
         if name in seen:
             raise _two_of_one_name(path, seen[name], of)
         seen[name] = of
-        if _identity(path) in inputs:
+        is_there = os.path.lexists(path)
+        # of the disks that take A for a, some give each spelling a number of its own
+        if _identity(path) in inputs or (is_there and _place(path) in places):
             raise UsageError(f"the output {files.shown(path)} is also an input", hint="another -o")
-        if os.path.lexists(path) and not replaced:
+        if is_there and not replaced:
             raise OutputError(f"{files.shown(path)} exists", hint="--force to replace it, or another name")
 
 
@@ -89,6 +92,14 @@ def require_places(paths: Iterable[Path], made: Path | None = None) -> None:
             raise OutputError(cannot, why=f"there is no folder {folder}", hint=f"mkdir -p {quote(folder)}")
         if os.path.isdir(path):  # noqa: PTH112 - a name that is too long is none
             raise OutputError(cannot, why="it is a folder", hint="another -o")
+
+
+def _place(path: str | Path) -> str:
+    """Where a file lies, however it is spelled."""
+    try:
+        return files.folded(os.path.realpath(path))
+    except ValueError:  # a NUL: it is nowhere
+        return ""
 
 
 def _identity(path: str | Path) -> tuple[int, int] | None:
