@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tarfile
 import time
+from collections import Counter
 from dataclasses import replace
 from multiprocessing import forkserver
 from pathlib import Path
@@ -25,7 +26,9 @@ from glimpse_cli.batch.known import Errand, Ways
 from glimpse_cli.batch.own import METADATA, hash_of, is_intact
 from glimpse_cli.batch.plan import plan as planned
 from glimpse_cli.batch.pool import Pool
+from glimpse_cli.cli import progress
 from glimpse_cli.cli.app import app
+from glimpse_cli.cli.options import TalkOptions
 from glimpse_cli.combs import Box
 from glimpse_cli.devices import Device
 from glimpse_cli.errors import InputError, OutputError, UsageError
@@ -1494,6 +1497,35 @@ def test_verbose_says_what_came_of_each_picture_and_each_failure_once(photos, tm
         assert {line for line in said if line.endswith(f": 1 {came}")} == {
             f"{name}: 1 {came}" for name in ("a.png", "b.png", "sub/c.png", "sub/deep/d.v2.png")
         }
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no full disk to talk to")
+def test_a_run_that_nobody_hears_is_a_run_like_any_other(photos, tmp_path):
+    (photos / "bad.png").write_text("words")
+    with Path("/dev/full").open("w", encoding="utf-8") as full:
+        line = [
+            sys.executable,
+            "-m",
+            "glimpse_cli",
+            "batch",
+            photos,
+            "-o",
+            tmp_path / "out",
+            "--box",
+            "3,2,17.5,19",
+            "-v",
+        ]
+        assert subprocess.run(line, stderr=full, check=False).returncode == 3
+    assert len(lines(tmp_path / "out" / "metadata.jsonl")) == 4
+
+
+def test_on_a_terminal_without_a_cursor_progress_is_lines(monkeypatch, capsys):
+    monkeypatch.setenv("TERM", "dumb")
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    monkeypatch.setattr(progress, "SECONDS", 0)
+    with progress.watching(TalkOptions(), [], 10, Counter()) as watch:
+        watch(batch.Progress(4, done=1), batch.News("a.png", done=1))
+    assert "1 of 4: 1 done" in capsys.readouterr().err
 
 
 def test_ten_failures_are_told_and_how_many_more_there_are(photos, tmp_path):

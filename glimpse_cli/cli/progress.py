@@ -1,5 +1,6 @@
 """How far a run is, on stderr: a bar on a terminal, a plain line now and then elsewhere."""
 
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -44,7 +45,7 @@ def watching(said: TalkOptions, told: "list[Failure]", most: int, reasons: "Coun
     if said.quiet:
         show: Show = _nothing
         yield watch
-    elif sys.stderr.isatty():
+    elif sys.stderr.isatty() and os.environ.get("TERM") not in {"dumb", "unknown"}:  # on these rich draws no bar
         with _bar() as show:
             yield watch
     else:

@@ -3,6 +3,7 @@
 import os
 import sys
 import traceback
+from contextlib import suppress
 from typing import Any
 
 import typer
@@ -32,8 +33,9 @@ def explain(error: GlimpseError, *, trace: bool = False) -> None:
 
 
 def note(text: str) -> None:
-    """A plain line on stderr."""
-    typer.echo(text, err=True)
+    """A plain line on stderr; where nobody can hear it, as on a full disk, it stops nothing."""
+    with suppress(OSError):
+        typer.echo(text, err=True)
 
 
 def coloured(stream: Any) -> bool:
@@ -43,4 +45,4 @@ def coloured(stream: Any) -> bool:
 
 def _tell(word: str, colour: str | None, text: str) -> None:
     label = typer.style(f"{word}:", fg=colour, bold=True) if coloured(sys.stderr) else f"{word}:"
-    typer.echo(f"{label} {' '.join(text.splitlines())}", err=True)
+    note(f"{label} {' '.join(text.splitlines())}")
