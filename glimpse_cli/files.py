@@ -44,11 +44,13 @@ def read_bytes(path: str | Path, max_bytes: int = MAX_BYTES) -> bytes:
     try:
         descriptor = os.open(path, _READ)
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        if os.path.isdir(path):  # noqa: PTH112 - a str or a Path; Windows opens no folder
+            raise _irregular(path, stat.S_IFDIR) from error
         raise InputError(f"cannot open {shown(path)}", why=_reason(error)) from error
     try:
         found = os.fstat(descriptor)
         if not stat.S_ISREG(found.st_mode):
-            raise InputError(f"{shown(path)} is {_kind(found.st_mode)}, not a regular file", hint=_hint(found.st_mode))
+            raise _irregular(path, found.st_mode)
         with os.fdopen(descriptor, "rb", buffering=0, closefd=False) as file:
             if found.st_size > max_bytes:
                 raise _too_large(shown(path), max_bytes)
@@ -277,6 +279,10 @@ _KINDS = (
     (stat.S_ISBLK, "a device"),
     (stat.S_ISSOCK, "a socket"),
 )
+
+
+def _irregular(path: str | Path, mode: int) -> InputError:
+    return InputError(f"{shown(path)} is {_kind(mode)}, not a regular file", hint=_hint(mode))
 
 
 def _kind(mode: int) -> str:

@@ -26,6 +26,7 @@ from glimpse_cli.batch.known import Errand, Ways
 from glimpse_cli.batch.own import METADATA, hash_of, is_intact
 from glimpse_cli.batch.plan import plan as planned
 from glimpse_cli.batch.pool import Pool
+from glimpse_cli.cli import batch as cli
 from glimpse_cli.cli import progress
 from glimpse_cli.cli.app import app
 from glimpse_cli.cli.options import TalkOptions
@@ -1526,6 +1527,14 @@ def test_on_a_terminal_without_a_cursor_progress_is_lines(monkeypatch, capsys):
     with progress.watching(TalkOptions(), [], 10, Counter()) as watch:
         watch(batch.Progress(4, done=1), batch.News("a.png", done=1))
     assert "1 of 4: 1 done" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("limit", "jobs"), [("150000 100000", 1), ("250000 100000", 2), ("max 100000", 3), ("", 3)])
+def test_a_container_has_the_cores_that_it_may_use(limit, jobs, tmp_path, monkeypatch):
+    (tmp_path / "cpu.max").write_text(limit)
+    monkeypatch.setattr(cli, "CPU_SHARE", str(tmp_path / "cpu.max"))
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1, 2}, raising=False)
+    assert cli._cores() == jobs
 
 
 def test_ten_failures_are_told_and_how_many_more_there_are(photos, tmp_path):

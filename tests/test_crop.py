@@ -492,7 +492,7 @@ def test_several_pictures_do_not_go_into_one_file():
     refused(run("photo.png", "grey.png", *BOX, "-o", "photo.png"), 2, "folder")
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root writes everywhere")
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root writes everywhere")
 def test_an_unwritable_folder_is_one_error():
     Path("locked").mkdir(mode=0o500)
     refused(run("photo.png", *BOX, "-o", "locked/eye.png"), 1, "locked")
@@ -576,6 +576,34 @@ def test_the_cpu_never_loads_torch_and_help_loads_no_numpy():
     ):
         done = subprocess.run([sys.executable, "-c", code, *args], capture_output=True, text=True, check=True)
         assert not absent & set(done.stdout.split()), args
+
+
+WITHOUT_POSIX = """
+import os, signal, sys
+from types import SimpleNamespace
+import numpy, multiprocessing.util, typer  # which ask what system this is
+sys.modules.update(dict.fromkeys(("fcntl", "grp", "pwd", "resource", "termios", "tty")))
+for name in ("O_NONBLOCK", "O_CLOEXEC", "fork", "geteuid", "getuid", "sched_getaffinity", "killpg", "mkfifo"):
+    vars(os).pop(name, None)
+for name in ("SIGHUP", "SIGKILL", "SIGPIPE", "SIGCHLD", "pthread_sigmask"):
+    vars(signal).pop(name, None)
+from glimpse_cli.cli.app import app
+from glimpse_cli.cli import batch
+batch.os = SimpleNamespace(name="nt")
+app(sys.argv[1:], prog_name="glimpse")
+"""
+
+
+def test_crop_and_compare_need_nothing_that_windows_lacks_and_batch_says_what_it_needs():
+    start = [sys.executable, "-c", WITHOUT_POSIX]
+    for line in (
+        ["crop", "photo.png", *BOX],
+        ["compare", "photo.png", *BOX, "--repeats", "1", "--report", "page.html"],
+    ):
+        done = subprocess.run([*start, *line], capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stderr) == (0, "")
+    done = subprocess.run([*start, "batch", ".", "-o", "out", *BOX], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr.partition(":")[2][:33]) == (2, " batch needs Linux or macOS: its ")
 
 
 def test_version_and_help_answer():

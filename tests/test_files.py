@@ -116,6 +116,20 @@ def test_what_is_no_regular_file_is_refused_without_waiting(tmp_path):
             files.read_bytes(tmp_path / "socket")
 
 
+def test_a_folder_is_called_one_where_the_system_only_says_that_it_may_not_be_opened(tmp_path, monkeypatch):
+    """As Windows does."""
+
+    def refusing(path, *_):
+        raise PermissionError(13, "Permission denied", path)
+
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(os, "open", refusing)
+    with pytest.raises(InputError, match=r"is a folder, not a regular file \(try: glimpse batch reads folders\)"):
+        files.read_bytes(tmp_path)
+    with pytest.raises(InputError, match=r"cannot open .*: Permission denied"):
+        files.read_bytes(tmp_path / "file")
+
+
 def test_what_cannot_be_opened_says_why_and_shows_the_name_escaped(tmp_path):
     for name in ("missing\x1b[31m", "a" * 300, "nul\0l", "missing/folder"):
         with pytest.raises(InputError, match="cannot open") as caught:

@@ -4,6 +4,7 @@ import json
 import os
 import sys
 from collections import Counter
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
 RUNNING = "How the run goes"
 LISTED = 10  # failures that are told; all of them are in errors.jsonl
 LONGEST_TIMEOUT = 86400
+CPU_SHARE = "/sys/fs/cgroup/cpu.max"  # Linux: microseconds of time in so many
 
 
 @dataclass(frozen=True)
@@ -255,7 +257,12 @@ def _timeout(text: str) -> float:
 
 
 def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Those that this process may use; of a container, whose system shows all of the machine's, its share of time."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    with suppress(OSError, ValueError):  # no such system, or no limit: "max 100000"
+        quota, period = map(int, Path(CPU_SHARE).read_text("ascii").split())
+        cores = min(cores, max(1, quota // period))
+    return cores
 
 
 # What came of it -> words
