@@ -4,6 +4,7 @@ import json
 import os
 import re
 import resource
+import signal
 import socket
 import subprocess
 import sys
@@ -1228,6 +1229,13 @@ def test_what_workers_are_forked_from_says_nothing(photos, tmp_path):
     batch.run(settings(photos, tmp_path / "out"))
     server = forkserver._forkserver._forkserver_pid
     assert str(Path(f"/proc/{server}/fd/2").readlink()) == os.devnull
+    os.kill(server, signal.SIGKILL)
+    os.waitid(os.P_PID, server, os.WEXITED | os.WNOWAIT)
+    forkserver.ensure_running()  # as Python's library does by itself
+    server, until = forkserver._forkserver._forkserver_pid, time.monotonic() + 20
+    while str(Path(f"/proc/{server}/fd/2").readlink()) != os.devnull:
+        assert time.monotonic() < until
+        time.sleep(0.05)
 
 
 def test_a_source_that_is_given_twice_is_refused_in_words(photos, tmp_path):

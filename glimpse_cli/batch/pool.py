@@ -38,7 +38,7 @@ _PATIENCE = 3.0  # seconds that the end of a pool may take
 _TRIES = 5  # pools that may break in a row before the run is given up
 
 # What a worker needs is loaded once, in a server process that holds nothing else and that the workers are forked from.
-_PRELOAD = ["glimpse_cli.batch.worker", *(f"PIL.{name}" for name in PLUGINS.values())]
+_PRELOAD = ["glimpse_cli.batch.mute", "glimpse_cli.batch.worker", *(f"PIL.{name}" for name in PLUGINS.values())]
 _SIGNALS = {known.value: known.name for known in signal.Signals}
 
 
@@ -163,7 +163,7 @@ class Pool:
         self._end()
         self._broken += 1
         if self._broken == _TRIES:
-            raise GlimpseError("worker processes die before they do anything", hint="--jobs 1, or more memory")
+            raise GlimpseError("worker processes die before they do anything", hint="--jobs 1, or more memory or processes")
         for chunk in flight.flying.values():
             flight.alone.extend(chunk.tasks)
         flight.flying.clear()
