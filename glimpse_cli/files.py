@@ -44,7 +44,7 @@ def read_bytes(path: str | Path, max_bytes: int = MAX_BYTES) -> bytes:
     try:
         descriptor = os.open(path, _READ)
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-        if os.path.isdir(path):  # noqa: PTH112 - a str or a Path; Windows opens no folder
+        if is_folder(path):  # Windows opens none
             raise _irregular(path, stat.S_IFDIR) from error
         raise InputError(f"cannot open {shown(path)}", why=_reason(error)) from error
     try:
@@ -171,6 +171,36 @@ def make_folder(path: str | Path) -> None:
         Path(path).mkdir(parents=True, exist_ok=True)
     except (OSError, ValueError) as error:
         raise OutputError(f"cannot make the folder {shown(path)}", why=_reason(error)) from error
+
+
+def is_folder(path: str | Path) -> bool:
+    """Whether there is a folder; what may not be looked at, or has a name that is too long, is none.
+
+    ``Path.is_dir`` raises for these before Python 3.14.
+    """
+    return os.path.isdir(path)  # noqa: PTH112 - see above
+
+
+def is_device(path: str | Path) -> bool:
+    """Whether there is a device such as /dev/stdout; of what may not be looked at, as of `is_folder`."""
+    with suppress(OSError, ValueError):
+        return stat.S_ISCHR(os.stat(path).st_mode)  # noqa: PTH116 - a str or a Path
+    return False
+
+
+def working_folder() -> str:
+    """The folder that names are relative to.
+
+    Raises:
+        InputError: it was removed, or it is somebody else's, as after ``sudo -u``.
+    """
+    try:
+        here = os.getcwd()  # noqa: PTH109 - a string
+        os.chdir(here)  # asks no more than whether it may be entered
+    except OSError as error:
+        what = "the working folder is gone, or may not be entered"
+        raise InputError(what, why=_reason(error), hint="cd to another folder") from error
+    return here
 
 
 def flush(path: Path) -> None:

@@ -492,6 +492,20 @@ def test_several_pictures_do_not_go_into_one_file():
     refused(run("photo.png", "grey.png", *BOX, "-o", "photo.png"), 2, "folder")
 
 
+@pytest.mark.parametrize("name", ["closed/eye.png", "closed/eye"])
+def test_an_output_that_may_not_be_looked_at_is_no_bug(name, monkeypatch):
+    Path("closed").mkdir()
+    look = os.stat
+
+    def refusing(path, *rest, **options):
+        if str(path).startswith("closed/"):
+            raise PermissionError(13, "Permission denied", path)
+        return look(path, *rest, **options)
+
+    monkeypatch.setattr(os, "stat", refusing)
+    assert run("photo.png", *BOX, "-o", name, "--format", "png", "--no-mask").exit_code == 0
+
+
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root writes everywhere")
 def test_an_unwritable_folder_is_one_error():
     Path("locked").mkdir(mode=0o500)

@@ -304,6 +304,30 @@ def test_a_folder_is_made_with_those_above_it(tmp_path):
         files.make_folder(tmp_path / "file" / "b")
 
 
+def test_what_may_not_be_looked_at_is_neither_folder_nor_device(tmp_path, monkeypatch):
+    assert files.is_folder(tmp_path)
+    assert files.is_device(os.devnull)
+
+    def refusing(path, **_):
+        raise PermissionError(13, "Permission denied", path)
+
+    monkeypatch.setattr(os, "stat", refusing)
+    assert not files.is_folder(tmp_path)
+    assert not files.is_device(os.devnull)
+
+
+def test_a_working_folder_that_may_not_be_entered_is_told_so(monkeypatch):
+    """As after ``sudo -u``: it can still be named."""
+
+    def refusing(path):
+        raise PermissionError(13, "Permission denied", path)
+
+    assert files.working_folder() == str(Path.cwd())
+    monkeypatch.setattr(os, "chdir", refusing)
+    with pytest.raises(InputError, match=r"may not be entered: Permission denied \(try: cd to another folder\)"):
+        files.working_folder()
+
+
 @pytest.mark.parametrize(
     ("one", "other"), [("photo.PNG", "PHOTO.png"), ("Straße", "STRASSE"), ("caf\u00e9", "CAFE\u0301"), ("ΣΑΣ", "σας")]
 )

@@ -25,6 +25,7 @@ from pebble import ProcessExpired, ProcessPool
 
 from glimpse_cli.batch import process
 from glimpse_cli.errors import GlimpseError
+from glimpse_cli.files import working_folder
 from glimpse_cli.images.loading import PLUGINS
 
 T = TypeVar("T")
@@ -64,7 +65,7 @@ class Pool:
         self._pool: ProcessPool | None = None
         self._broken = 0
         self._held = ExitStack()
-        self._here = os.getcwd()  # noqa: PTH109 - the server's may be another
+        self._here = working_folder()  # the server's may be another
         self.died = False  # some worker did, and may have left something half-written
 
     def __enter__(self) -> Self:
@@ -163,7 +164,7 @@ class Pool:
         self._end()
         self._broken += 1
         if self._broken == _TRIES:
-            raise GlimpseError("worker processes die before they do anything", hint="--jobs 1, or more memory or processes")
+            raise GlimpseError("worker processes die before they do anything", hint="--jobs 1, or more memory")
         for chunk in flight.flying.values():
             flight.alone.extend(chunk.tasks)
         flight.flying.clear()

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from glimpse_cli import draw, images
 from glimpse_cli.batch.own import OWN, exists, hash_of, hash_of_file, is_intact
 from glimpse_cli.errors import InputError, OutputError
-from glimpse_cli.files import FORMATS, make_folder, read_bytes, shown, write_whole
+from glimpse_cli.files import FORMATS, is_folder, make_folder, read_bytes, shown, write_whole
 
 COUNT = 60  # glimpses on a sheet
 CELL = 160  # pixels of the long side of one
@@ -52,9 +52,9 @@ def refuse_foreign(path: str, folder: str, *, force: bool) -> None:
     Raises:
         OutputError: there is something else.
     """
-    if Path(path).is_dir():
+    if is_folder(path):
         raise OutputError(f"cannot write {shown(path)}", why="it is a folder", hint="another --contact-sheet")
-    replaceable = force and Path(path).is_file()
+    replaceable = force and os.path.isfile(path)  # noqa: PTH113 - what may not be looked at is none
     if os.path.lexists(path) and not replaceable and not is_known(place_of(path), known(folder)):
         raise exists(Path(path), instead="--contact-sheet")
 

@@ -24,7 +24,7 @@ import typer.main
 from glimpse_cli import __version__
 from glimpse_cli.cli import talk
 from glimpse_cli.errors import GlimpseError, InputError, OutputError, UsageError
-from glimpse_cli.files import shown
+from glimpse_cli.files import shown, working_folder
 
 COMMANDS = ("crop", "batch", "compare")  # a module each, which registers itself with `command`
 INTERRUPTED = 130
@@ -157,8 +157,10 @@ def _errors_explained(
         raise
     except OSError as error:  # files are mapped where they are used: what is left is stdout, or there is no here
         told: GlimpseError = OutputError("cannot write the output", why=error.strerror)
-        if not _is_somewhere():
-            told = InputError("the working folder is gone", hint="cd to one that is there")
+        try:
+            working_folder()
+        except InputError as nowhere:
+            told = nowhere
         talk.explain(told, trace=debug())
         raise typer.Exit(told.exit_code) from error
     except Exception as error:  # a bug of ours; the command line promises words, not a traceback
@@ -168,14 +170,6 @@ def _errors_explained(
             GlimpseError(f"a bug in glimpse: {type(error).__name__}: {error}", hint="--debug, and report what it shows")
         )
         raise typer.Exit(1) from error
-
-
-def _is_somewhere() -> bool:
-    try:
-        os.getcwd()  # noqa: PTH109 - a string
-    except OSError:
-        return False
-    return True
 
 
 app = typer.Typer(cls=App, add_completion=False, no_args_is_help=True, context_settings=SETTINGS)

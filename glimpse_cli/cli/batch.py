@@ -214,7 +214,7 @@ def _from_table(sources: list[str], place: PlaceOptions, how: LookOptions, out: 
         raise UsageError(f"--from and {' and '.join(typed)} both say the place", hint="one of them")
     if len(sources) > 1:
         raise UsageError(f"--from takes one SOURCE, got {len(sources)}", hint="a folder that holds all of them")
-    if sources and not Path(sources[0]).is_dir():
+    if sources and not files.is_folder(sources[0]):
         raise UsageError(f"{files.shown(sources[0])} is no folder", why="a table's names are relative to a folder")
     base = sources[0] if sources else "." if table == "-" else os.path.dirname(table) or "."  # noqa: PTH120 - as typed
     defaults = _defaults(place, how)

@@ -292,7 +292,7 @@ def _pictures(images: Sequence[str], show: ShowOptions) -> list[Path | None]:
     if show.output == PIPE:
         raise UsageError("stdout is the table's: -o takes a file", hint="-o compare.png")
     path = Path(show.output)
-    if show.output and (len(images) > 1 or show.output.endswith(("/", os.sep)) or path.is_dir()):
+    if show.output and (len(images) > 1 or show.output.endswith(("/", os.sep)) or files.is_folder(path)):
         outputs.require_folder(path, len(images))
         return [path / f"{Path(outputs.name_of(image)).stem}.compare.png" for image in images]
     if format_of(show.output, "-o") == "npy":

@@ -192,7 +192,7 @@ def _tell(image: str, report: dict[str, Any], target: Target, task: Task) -> Non
 def _is_folder(out: CropOptions, images: int) -> bool:
     """Whether -o names a folder: it ends in a slash, is one, or takes several pictures."""
     path = out.output
-    return path not in {None, "", PIPE} and (images > 1 or path.endswith(("/", os.sep)) or Path(path).is_dir())
+    return path not in {None, "", PIPE} and (images > 1 or path.endswith(("/", os.sep)) or files.is_folder(path))
 
 
 def _format(out: CropOptions, images: int) -> str:

@@ -11,7 +11,7 @@ from typer import CallbackParam, Option
 
 from glimpse_cli.cli.app import remember_debug, show_version
 from glimpse_cli.errors import UsageError
-from glimpse_cli.files import FORMATS, shown
+from glimpse_cli.files import FORMATS, is_device, shown
 from glimpse_cli.places import (
     BoxFormat,
     BoxPlace,
@@ -296,7 +296,7 @@ def format_of(path: str, option: str) -> str:
         option: what it was typed after, for errors.
     """
     suffix = Path(path).suffix[1:]
-    if not suffix and Path(path).is_char_device():
+    if not suffix and is_device(path):
         raise UsageError(f"{option} {shown(path)} is a device", hint="a file; crop writes to standard output with -o -")
     if not suffix:
         name = path.rstrip(".") or "glimpse"

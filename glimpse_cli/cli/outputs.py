@@ -34,9 +34,9 @@ def told(error: GlimpseError | MemoryError, image: str) -> GlimpseError:
 
 def require_folder(path: Path, images: int) -> None:
     """Refuse a folder for several outputs that is an existing file, or that has the name of a picture."""
-    if path.exists() and not path.is_dir():
+    if os.path.lexists(path) and not files.is_folder(path):
         raise UsageError(f"-o {files.shown(path)} is a file, and a folder is needed", hint="-o FOLDER/")
-    if not path.is_dir() and path.suffix[1:].lower() in files.FORMATS:
+    if not files.is_folder(path) and path.suffix[1:].lower() in files.FORMATS:
         raise UsageError(f"{images} pictures need a folder, got -o {files.shown(path)}", hint="-o FOLDER/")
 
 
@@ -84,13 +84,16 @@ def require_places(paths: Iterable[Path], made: Path | None = None) -> None:
 
     Raises:
         OutputError: a folder that is not there or stands where a file is to be.
+        InputError: there is no working folder.
     """
     for path in paths:
         cannot = f"cannot write {files.shown(path)}"
-        if path.parent != made and not path.parent.is_dir():
+        if path.parent != made and not files.is_folder(path.parent):
+            if not path.is_absolute():
+                files.working_folder()  # says if it is this that is not there
             folder = files.shown(path.parent)
             raise OutputError(cannot, why=f"there is no folder {folder}", hint=f"mkdir -p {quote(folder)}")
-        if os.path.isdir(path):  # noqa: PTH112 - a name that is too long is none
+        if files.is_folder(path):
             raise OutputError(cannot, why="it is a folder", hint="another -o")
 
 
