@@ -305,7 +305,7 @@ def test_a_gpu_that_is_not_there_is_one_error():
     torch = pytest.importorskip("torch")
     if torch.cuda.is_available():
         pytest.skip("there is a GPU here")
-    how = "pytorch.org/get-started" if torch.version.cuda is None else "--device cpu"
+    how = "pytorch.org/get-started" if torch.version.cuda is None else "the device cpu"
     refused(run("photo.png", *BOX, "--device", "cuda"), 1, "--device cuda is not there", how)
 
 

@@ -251,7 +251,7 @@ def test_auto_without_a_gpu_is_the_cpu_and_a_missing_gpu_says_what_to_do():
     for name in ("cuda", "cuda:3"):
         with pytest.raises(DeviceError, match="not there") as caught:
             resolve(name)
-        assert ("pytorch.org" if torch.version.cuda is None else "--device cpu") in caught.value.hint
+        assert ("pytorch.org" if torch.version.cuda is None else "the device cpu") in caught.value.hint
 
 
 @pytest.mark.parametrize("name", ["gpu", "cuda:", "cuda:x", "cuda:00", "CPU", ""])
