@@ -576,6 +576,24 @@ def test_each_part_of_an_error_is_one_line_whatever_a_library_says(capsys):
     assert capsys.readouterr() == ("", "error: one two\nwhy: three four\ntry: five\n")
 
 
+@pytest.mark.parametrize(
+    "say", [talk.warn, talk.note, lambda text: talk.explain(GlimpseError("a", why=text, hint=text))]
+)
+def test_nothing_that_is_said_moves_a_cursor_whoever_worded_it(say, capsys):
+    say("it is for \x1b]0;\x07, not \x9b31m\u202e \udcff é")
+    assert "it is for \\x1b]0;\\x07, not \\x9b31m\\u202e \\xff é\n" in capsys.readouterr().err
+
+
+def test_a_profile_says_nothing_to_the_terminal():
+    from PIL import ImageCms
+
+    profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    profile[16:20] = b"\r\n\x1bc"  # the colours it is for; to a terminal: be as you were switched on
+    Image.fromarray(PHOTO).save("profile.png", icc_profile=bytes(profile))
+    said = run("profile.png", *BOX).stderr
+    assert "it is for \\x1bc, the picture is RGB" in said
+
+
 def test_debug_shows_the_traceback_too():
     assert "Traceback" in run("missing.png", *BOX, "--debug").stderr
     assert "Traceback" not in run("missing.png", *BOX).stderr

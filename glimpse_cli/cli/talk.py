@@ -1,4 +1,7 @@
-"""What the command says: data on stdout, talk on stderr, an error in one to three lines."""
+"""What the command says: data on stdout, talk on stderr, an error in one to three lines.
+
+Talk may hold the words of a library, a profile or a table's head: none of it reaches the terminal but as `shown`.
+"""
 
 import os
 import sys
@@ -9,6 +12,7 @@ from typing import Any
 import typer
 
 from glimpse_cli.errors import GlimpseError
+from glimpse_cli.files import shown
 
 
 def say(text: str) -> None:
@@ -33,9 +37,8 @@ def explain(error: GlimpseError, *, trace: bool = False) -> None:
 
 
 def note(text: str) -> None:
-    """A plain line on stderr; where nobody can hear it, as on a full disk, it stops nothing."""
-    with suppress(OSError):
-        typer.echo(text, err=True)
+    """A plain line on stderr, or several."""
+    _out("\n".join(line and shown(line) for line in text.split("\n")))
 
 
 def coloured(stream: Any) -> bool:
@@ -45,4 +48,10 @@ def coloured(stream: Any) -> bool:
 
 def _tell(word: str, colour: str | None, text: str) -> None:
     label = typer.style(f"{word}:", fg=colour, bold=True) if coloured(sys.stderr) else f"{word}:"
-    note(f"{label} {' '.join(text.splitlines())}")
+    _out(f"{label} {shown(' '.join(text.splitlines()))}")
+
+
+def _out(text: str) -> None:
+    """On stderr; where nobody can hear it, as on a full disk, it stops nothing."""
+    with suppress(OSError):
+        typer.echo(text, err=True)
