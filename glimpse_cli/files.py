@@ -18,6 +18,7 @@ from glimpse_cli.errors import InputError, OutputError, PictureError, Reason
 
 MAX_BYTES = 512 * 2**20
 LONGEST_NAME = 255  # bytes of one part of a path, on every file system in use
+LONGEST_PATH = 4095  # bytes of a path that Linux takes; macOS takes a quarter
 _CHUNK = 2**20
 
 # What the suffix of an output says of its format

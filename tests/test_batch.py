@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tarfile
 import time
+import tracemalloc
 from collections import Counter
 from dataclasses import replace
 from multiprocessing import forkserver
@@ -216,6 +217,17 @@ def test_a_tree_deeper_than_python_recurses_is_walked(tmp_path):
     finally:
         os.chdir(here)
         subprocess.run(["rm", "-rf", str(deep)], check=True)  # Python would recurse
+
+
+def test_a_row_whose_path_is_too_long_fails_alone_and_costs_no_memory(photos, tmp_path):
+    text = f"image,x0,y0,x1,y1\n{'a/' * 60_000}b.png,1,2,3,4\na.png,1,2,3,4\n"
+    tracemalloc.start()
+    plan = planned(of_table(photos, tmp_path / "out", text))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert names(plan) == ["a.png"]
+    assert "120005 bytes, 4095 are allowed" in str(plan.failures[0].error)
+    assert peak < 30e6
 
 
 def test_a_row_whose_name_is_too_long_fails_alone(photos, tmp_path):

@@ -416,6 +416,44 @@ def test_parquet_is_read_where_pyarrow_is():
     assert good.extra["m"] == [("a", 1.0)]
 
 
+def test_a_parquet_that_unpacks_to_more_than_a_file_may_hold_is_refused_before_it_is_made_rows():
+    arrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    many = 9_000_000
+    columns = {column: arrow.repeat(1.0, many) for column in ("x", "y", "w", "h")}
+    sink = arrow.BufferOutputStream()
+    parquet.write_table(arrow.table({"image": arrow.repeat("photographs/a.jpg", many), **columns}), sink)
+    data = sink.getvalue().to_pybytes()
+    assert len(data) < 300_000
+    assert "t.parquet holds more than 512 MiB" in refused(data, ".parquet")
+
+
+def test_a_parquet_of_two_columns_of_one_name_or_of_a_date_that_is_none_is_refused():
+    arrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    names, ones = ["image", "x", "y", "w", "h", "t"], [arrow.array([1.0])] * 4
+    for name, t, says in (("image", [1], "two columns 'image'"), ("t", [2**62], "out of range")):
+        times = arrow.array(t, arrow.timestamp("us"))
+        sink = arrow.BufferOutputStream()
+        parquet.write_table(arrow.Table.from_arrays([arrow.array(["a"]), *ones, times], [*names[:5], name]), sink)
+        assert says in refused(sink.getvalue().to_pybytes(), ".parquet")
+
+
+def test_a_head_of_many_columns_is_read_in_no_time_and_told_in_a_line():
+    many = ",".join(f"column{n}" for n in range(50_000))
+    said = refused(f"{many},image,x0,y0,x1\n")
+    assert "the column y1 is missing: its columns are column0, column1" in said
+    assert len(said) < 1000
+    with pytest.raises(UsageError, match="'a' is there twice"):
+        rows(json.dumps({f"column{n}": 1 for n in range(50_000)})[:-1] + ', "a": 1, "a": 2}', ".jsonl")
+
+
+def test_a_column_of_any_name_is_told_in_a_line_and_escaped():
+    head = f"{BOXES},\x1b[31m\u202e{'a' * 1000}"
+    assert bad(f"{head}\na.jpg,1,2,3,4\n").startswith("t.csv, line 2: column \\x1b[31m\\u202eaaa")
+    line = json.dumps({"image": "a", "x0": 1, "y0": 2, "x1": 3, "y1": 4, "\x9b31m" + "a" * 1000: float("nan")})
+    assert "column \\x9b31maaa" in bad(line, ".jsonl")
+    assert len(bad(line, ".jsonl")) < 200
+
+
 @given(st.binary(max_size=200), st.sampled_from([".csv", ".tsv", ".jsonl", ".json"]))
 def test_no_bytes_at_all_make_anything_but_rows_or_a_refusal(data, suffix):
     for prefix in (b"", b"image,x0,y0,x1,y1\n", b'{"image":"a","x0":1,"y0":2,"x1":3,"y1":4}\n'):

@@ -15,7 +15,7 @@ from typing import Any, Literal
 from glimpse_cli.batch import sheet
 from glimpse_cli.batch.own import ERRORS, JOURNAL, METADATA, OWN, RUN
 from glimpse_cli.errors import GlimpseError, InputError, OutputError, UsageError
-from glimpse_cli.files import LONGEST_NAME, folded, shown
+from glimpse_cli.files import LONGEST_NAME, LONGEST_PATH, folded, shown
 from glimpse_cli.items import Reading, Writing
 from glimpse_cli.places import Look
 from glimpse_cli.tables import BadRow, Defaults, Row
@@ -378,13 +378,14 @@ def _with_short_names(item: Item, settings: Settings, made: Plan) -> Item:
     """A picture without the glimpses that have names no disk would take: these have failed."""
     fit = []
     for want in item.wants:
-        longest = max((mask_name(want.name, settings.writing) or want.name).split("/"), key=_bytes)
-        if _bytes(longest) <= LONGEST_NAME:
+        name = mask_name(want.name, settings.writing) or want.name
+        longest = max(name.split("/"), key=_bytes)
+        if _bytes(longest) <= LONGEST_NAME and _bytes(name) <= LONGEST_PATH:
             fit.append(want)
             continue
+        found, most = (longest, LONGEST_NAME) if _bytes(longest) > LONGEST_NAME else (name, LONGEST_PATH)
         error = OutputError(
-            f"the name {shown(longest[:40])}... is too long",
-            why=f"{_bytes(longest)} bytes, {LONGEST_NAME} are allowed",
+            f"the name {shown(found[:40])}... is too long", why=f"{_bytes(found)} bytes, {most} are allowed"
         )
         made.failures.append(failure(item, want, error))
     return item if len(fit) == len(item.wants) else replace(item, wants=tuple(fit))

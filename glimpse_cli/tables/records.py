@@ -5,6 +5,7 @@ A table that is broken as a whole is refused; of a row that is broken the record
 
 import csv
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
@@ -12,10 +13,12 @@ from io import StringIO
 from typing import Any
 
 from glimpse_cli.errors import UsageError
+from glimpse_cli.files import MAX_BYTES, shown
 
 XYWH = ("x", "y", "w", "h")  # a box by its corner and its sides, as COCO's are
 LONGEST_NUMBER = 100  # characters; 17 digits are all that float64 keeps
 _LONGEST_SHOWN = 60
+_BATCH = 1024  # rows of a parquet that are unpacked at a time, to see how large they are
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +48,14 @@ def _separated(text: str, name: str, separator: str) -> _Table:
     if len(columns) == 1:
         _refuse_other_separator(columns[0], name, separator)
     named = [column for column in columns if column]  # a data frame's index comes without a name
-    for column in named:
-        if named.count(column) > 1:
-            raise UsageError(f"{name} has two columns {column!a}", hint="rename or drop one of them")
+    _refuse_twins(named, name)
     return named, (_separated_record(f"{name}, line {line}", columns, values) for line, values in lines)
+
+
+def _refuse_twins(columns: Sequence[str], name: str) -> None:
+    for column, count in Counter(columns).items():
+        if count > 1:
+            raise UsageError(f"{name} has two columns {quoted(column)}", hint="rename or drop one of them")
 
 
 def _lines(text: str, name: str, separator: str) -> Iterator[tuple[int, list[str]]]:
@@ -72,7 +79,8 @@ def _lines(text: str, name: str, separator: str) -> Iterator[tuple[int, list[str
 def _separated_record(where: str, columns: Sequence[str], values: Sequence[str]) -> Record:
     problem = None
     if len(values) < len(columns):
-        problem = f"column {columns[len(values)]}: the row ends before it, with {_count(values)} of {len(columns)}"
+        first = short(shown(columns[len(values)]))
+        problem = f"column {first}: the row ends before it, with {_count(values)} of {len(columns)}"
     elif len(values) > len(columns):
         problem = f"{_count(values)} for {len(columns)} columns, from {quoted(values[len(columns)])} on too many"
     return Record(where, {column: value for column, value in zip(columns, values) if column}, problem)  # noqa: B905 - a row of another length is told above
@@ -169,11 +177,20 @@ def _parquet(data: bytes, name: str) -> _Table:
         raise UsageError(
             f"{name}: reading parquet needs pyarrow, which is not installed", hint="pip install 'glimpse-cli[parquet]'"
         ) from error
+    broken = (arrow.ArrowException, OSError, ValueError, ArithmeticError)  # the last two of a date that Python has not
     try:
-        table = parquet.read_table(arrow.BufferReader(data))
-    except (arrow.ArrowException, OSError, ValueError) as error:
+        file = parquet.ParquetFile(arrow.BufferReader(data))
+        size = 0
+        for batch in file.iter_batches(_BATCH):  # a few bytes may say of a billion rows that they are equal
+            size += batch.nbytes + 8 * batch.num_rows  # of a column of nothing, nbytes are none
+            if size > MAX_BYTES:
+                raise UsageError(f"{name} holds more than {MAX_BYTES / 2**20:g} MiB", hint="several tables")
+        columns = file.schema_arrow.names
+        _refuse_twins(columns, name)
+        rows = file.read().to_pylist()
+    except broken as error:
         raise UsageError(f"{name} is no parquet file", why=str(error).partition("\n")[0]) from error
-    return table.column_names, [Record(f"{name}, row {n}", values) for n, values in enumerate(table.to_pylist(), 1)]
+    return columns, [Record(f"{name}, row {n}", values) for n, values in enumerate(rows, 1)]
 
 
 FORMS: dict[str, Callable[[bytes, str], _Table]] = {
@@ -221,8 +238,8 @@ def _json(text: str, where: str, hint: str | None = None) -> Any:
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     values = dict(pairs)
     if len(values) < len(pairs):
-        keys = [key for key, _ in pairs]
-        raise ValueError(f"the key {quoted(max(keys, key=keys.count))} is there twice")
+        ((key, _),) = Counter(key for key, _ in pairs).most_common(1)
+        raise ValueError(f"the key {quoted(key)} is there twice")
     return values
 
 
@@ -235,5 +252,9 @@ _decode = json.JSONDecoder(parse_constant=NotJson, parse_int=_int, object_pairs_
 
 def quoted(value: Any) -> str:
     """A value as it may be shown in an error: short, and without control characters."""
-    text = ascii(value)
-    return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}... ({len(text)} characters)"
+    return short(ascii(value))
+
+
+def short(text: str, most: int = _LONGEST_SHOWN) -> str:
+    """A text of which an error has the beginning, where it is long."""
+    return text if len(text) <= most else f"{text[:most]}... ({len(text)} characters)"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast, get_args
 from glimpse_cli.errors import GlimpseError, ParameterError, UsageError
 from glimpse_cli.files import shown
 from glimpse_cli.places import BoxPlace, CombPlace, GridPlace, Look, Pair, Place, box_numbers, parse_number
-from glimpse_cli.tables.records import LONGEST_NUMBER, XYWH, NotJson, Record, quoted
+from glimpse_cli.tables.records import LONGEST_NUMBER, XYWH, NotJson, Record, quoted, short
 
 if TYPE_CHECKING:
     from glimpse_cli.glimpse import Method
@@ -30,6 +30,7 @@ _OPTIONAL = ("method", "width", "height", "id")
 
 _WHOLE = re.compile(r"\d{1,9}", re.ASCII)
 _NOT_IN_AN_ID = re.compile(r"[/\\\x00-\x1f\x7f\ud800-\udfff]")  # nor half a character of JSON
+_LONGEST_LIST = 400  # characters of columns that an error lists
 _DEEPEST = 100  # lists in lists that travel: a value is pickled on its way to a worker, which takes a call for each
 
 
@@ -101,7 +102,7 @@ def spelling_of(columns: Sequence[str], name: str, defaults: Defaults) -> str:
         UsageError: a column is missing, there are two spellings, or the defaults speak of boxes and there are none.
     """
     present = set(columns)
-    found = f"its columns are {', '.join(map(shown, columns)) or 'none'}"
+    found = f"its columns are {short(', '.join(map(shown, columns)), _LONGEST_LIST) or 'none'}"
     if "image" not in present:
         raise UsageError(f"{name}: the column image is missing", why=found, hint=_ASK)
     whole = [key for key, names in _SPELLINGS.items() if present.issuperset(names)]
@@ -299,7 +300,7 @@ def _jsonable(column: str, value: Any) -> Any:
         return value
     flaw = _flaw(value)
     if flaw:
-        raise ParameterError(f"column {column}: {flaw}")
+        raise ParameterError(f"column {short(shown(column))}: {flaw}")
     try:
         json.dumps(value)
     except TypeError:
