@@ -204,6 +204,11 @@ def working_folder() -> str:
     return here
 
 
+def itself(path: str | Path, flags: int) -> int:
+    """An ``opener`` for `open`: the file of this name, and none that a link leads to, though it came a moment ago."""
+    return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0), 0o666)
+
+
 def flush(path: Path) -> None:
     """Wait until what was written at a path is on the disk.
 
@@ -287,6 +292,7 @@ def _require_file(path: Path) -> None:
         raise OutputError(f"cannot write {shown(path)}", why=f"a name has {LONGEST_NAME} bytes at most")
     try:
         mode = path.stat().st_mode
+        is_open = path.is_symlink() and _OF_OPEN_FILES.match(str(path.readlink())) is not None
     except OSError:  # nothing there: what is wrong with the name, writing will say
         return
     except ValueError as error:  # a name that no file can have
@@ -294,6 +300,13 @@ def _require_file(path: Path) -> None:
     if not stat.S_ISREG(mode):
         hint = "-o - writes to standard output" if stat.S_ISCHR(mode) else None
         raise OutputError(f"cannot write {shown(path)}", why=f"it is {_kind(mode)}", hint=hint)
+    if is_open:
+        why, hint = "it stands for a file that is open already", "-o - writes to standard output"
+        raise OutputError(f"cannot write {shown(path)}", why=why, hint=hint)
+
+
+# Where /dev/stdout leads: to replace such a link would take it from the whole system
+_OF_OPEN_FILES = re.compile(r"(/proc/|/dev/fd/|fd/\d)")
 
 
 def _reason(error: OSError | ValueError) -> str:

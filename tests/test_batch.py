@@ -569,15 +569,38 @@ def test_a_run_that_began_while_another_was_planned_is_told_of_or_gone_on_with(p
 
 
 @pytest.mark.parametrize("name", ["lock", "journal.jsonl", "landing.jsonl", "sheets.json"])
-@pytest.mark.parametrize("kind", ["link", "pipe", "folder"])
+@pytest.mark.parametrize("kind", ["link", "name", "pipe", "folder"])
 def test_what_a_run_keeps_for_itself_are_plain_files(kind, name, photos, tmp_path):
     own = tmp_path / "out" / ".glimpse"
     own.mkdir(parents=True)
-    make = {"link": lambda path: path.symlink_to(photos / "a.png"), "pipe": os.mkfifo, "folder": Path.mkdir}[kind]
-    make(own / name)
+    links = {"link": Path.symlink_to, "name": Path.hardlink_to}
+    if kind in links:
+        links[kind](own / name, photos / "a.png")
+    else:
+        {"pipe": os.mkfifo, "folder": Path.mkdir}[kind](own / name)
     before = (photos / "a.png").read_bytes()
     with pytest.raises(OutputError, match=f"{name} is "):
         batch.run(settings(photos, tmp_path / "out", force=True, contact_sheet=str(tmp_path / "sheet.png")))
+    assert (photos / "a.png").read_bytes() == before
+
+
+@pytest.mark.parametrize("name", ["lock", "journal.jsonl"])
+def test_a_link_that_came_after_one_looked_is_not_written_through(name, photos, tmp_path, monkeypatch):
+    before = (photos / "a.png").read_bytes()
+    monkeypatch.setattr(
+        "glimpse_cli.batch.journal._refuse_links", lambda own: (own / name).symlink_to(photos / "a.png")
+    )
+    with pytest.raises(OutputError, match="cannot write"):
+        batch.run(settings(photos, tmp_path / "out", force=True))
+    assert (photos / "a.png").read_bytes() == before
+
+
+def test_notes_are_not_written_through_a_link(photos, tmp_path):
+    (tmp_path / ".glimpse").mkdir()
+    (tmp_path / ".glimpse" / "landing.jsonl").symlink_to(photos / "a.png")
+    before = (photos / "a.png").read_bytes()
+    with pytest.raises(OSError, match=r"landing\.jsonl"):
+        strays.note(str(tmp_path), [("a.png", {"a.png": "hash"})])
     assert (photos / "a.png").read_bytes() == before
 
 

@@ -286,6 +286,16 @@ def test_what_is_no_regular_file_is_never_replaced(tmp_path):
     assert stat.S_ISFIFO((tmp_path / "fifo").stat().st_mode)
 
 
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="no /proc")
+def test_a_link_that_stands_for_an_open_file_as_that_of_stdout_does_is_never_replaced(tmp_path):
+    with (tmp_path / "redirected").open("wb") as file:
+        link = tmp_path / "stdout"
+        link.symlink_to(f"/proc/self/fd/{file.fileno()}")
+        with pytest.raises(OutputError, match="a file that is open already"):
+            files.write_whole(link, b"picture")
+    assert link.is_symlink()
+
+
 def test_an_output_that_cannot_be_written_says_why(tmp_path):
     (tmp_path / "file").touch()
     for name in ("missing/out", "file/out", "nul\0l", "a" * 256):

@@ -22,7 +22,7 @@ from typing import Any, BinaryIO
 from glimpse_cli.batch.own import JOURNAL, OWN, PARTS, hash_of, take_away
 from glimpse_cli.batch.plan import Item
 from glimpse_cli.errors import OutputError, UsageError
-from glimpse_cli.files import cannot_write, make_folder, shown
+from glimpse_cli.files import cannot_write, itself, make_folder, shown
 
 _NOTHING = -1
 _CHECK = b',"check":"'
@@ -53,7 +53,7 @@ def locked(folder: str) -> Iterator[None]:
     make_folder(own)
     _refuse_links(own)
     try:
-        lock = (own / "lock").open("a+b", buffering=0)
+        lock = open(own / "lock", "a+b", buffering=0, opener=itself)  # noqa: SIM115 - closed below
     except OSError as error:
         raise OutputError(f"cannot write in {shown(folder)}", why=error.strerror) from error
     with lock:
@@ -66,18 +66,25 @@ def locked(folder: str) -> Iterator[None]:
 
 
 def _refuse_links(own: Path) -> None:
-    """What a run keeps for itself are files and folders of its own: a link would lead to somebody else's."""
+    """What a run keeps for itself are files and folders of its own: a link would lead to somebody else's.
+
+    So would a second name: the lock and the journal are written where they are, and not replaced.
+    """
     parts = Path(PARTS).name
     try:
         for path in (own, *own.iterdir()):
             is_folder = path in {own, own / parts}
             try:
-                mode = path.lstat().st_mode
+                found = path.lstat()
             except FileNotFoundError:  # of a run that is at work
                 continue
+            mode = found.st_mode
             if not (stat.S_ISDIR(mode) if is_folder else stat.S_ISREG(mode)):
                 kind = "a link" if stat.S_ISLNK(mode) else f"no {'folder' if is_folder else 'file'}"
                 raise OutputError(f"{shown(path)} is {kind}", why="what a run keeps for itself lies in its folder")
+            if not is_folder and found.st_nlink > 1:
+                why, hint = "what is written into it would be in the other too", "a copy that shares no files: cp -a"
+                raise OutputError(f"{shown(path)} is a file with another name as well", why=why, hint=hint)
     except OSError as error:
         raise OutputError(f"cannot read {shown(own)}", why=error.strerror) from error
 
@@ -133,7 +140,7 @@ class Journal:
         self._others: dict[str, dict[str, Any]] = {}  # of pictures of which nothing is wanted any more
         self._renamed: set[int] = set()  # items with files that are not wanted of them any more
         try:
-            self._file = self._path.open("a+b")
+            self._file = open(self._path, "a+b", opener=itself)  # noqa: SIM115 - see close
         except OSError as error:
             raise cannot_write(self._path, error) from error
         try:

@@ -16,10 +16,10 @@ from glimpse_cli.batch.journal import Journal, checked_line_of, files_in, parsed
 from glimpse_cli.batch.own import OWN, take_away
 from glimpse_cli.batch.plan import Item
 from glimpse_cli.errors import OutputError
-from glimpse_cli.files import write_whole
+from glimpse_cli.files import itself, write_whole
 
 _NOTES = f"{OWN}/landing.jsonl"
-_APPEND = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_CLOEXEC", 0)
+_APPEND = os.O_WRONLY | os.O_APPEND | os.O_CREAT
 
 
 def note(folder: str, some: Iterable[tuple[str, Mapping[str, str]]]) -> None:
@@ -40,7 +40,7 @@ def note(folder: str, some: Iterable[tuple[str, Mapping[str, str]]]) -> None:
         return
     path = Path(folder, _NOTES)
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(path, _APPEND, 0o666)
+    descriptor = itself(path, _APPEND)
     try:
         # one write, for workers write at the same time; what an earlier one could not end is a line of its own
         if os.write(descriptor, b"\n" + lines) <= len(lines):
