@@ -556,6 +556,38 @@ def test_a_journal_in_which_a_disk_changed_a_word_costs_that_picture_s_work(chan
     assert batch.run(settings(photos, out)).skipped == 4
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"rows": {"a": 1}},
+        {"rows": [None]},
+        {"rows": [{"file_name": "a.png"}]},
+        {"looks": ["x"]},
+        {"looks": {"a.png": 1}},
+        {"input": None},
+        {"input": {}},
+        {"errors": 7},
+        {"files": {"a.png": [1]}},
+    ],
+)
+def test_a_line_that_no_run_would_write_counts_for_nothing_whoever_gave_it_its_hash(change, photos, tmp_path):
+    out = tmp_path / "out"
+    batch.run(settings(photos, out))
+    before = tree(out)
+    rewritten(out, lambda record: record.update(change))
+    summary = batch.run(settings(photos, out, force=True))
+    assert (summary.done + summary.skipped, summary.failed) == (4, 0)
+    assert tree(out) == before
+
+
+@pytest.mark.parametrize("known", [b"[" * 100_000, b"[]", b"\xff", b"1" * 5000, b'{"a": [7, null], "b": {}}'])
+def test_what_no_run_would_note_of_its_sheets_counts_for_nothing(known, photos, tmp_path):
+    own = tmp_path / "out" / ".glimpse"
+    own.mkdir(parents=True)
+    (own / "sheets.json").write_bytes(known)
+    assert batch.run(settings(photos, tmp_path / "out", contact_sheet=str(tmp_path / "sheet.png"))).done == 4
+
+
 def test_a_run_that_began_while_another_was_planned_is_told_of_or_gone_on_with(photos, tmp_path, monkeypatch):
     out, genuine = tmp_path / "out", runner.plan
 

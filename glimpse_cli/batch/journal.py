@@ -342,10 +342,31 @@ def parsed(line: bytes) -> dict[str, Any]:
         record = json.loads(body + b"}")
     except (ValueError, RecursionError):
         return {}
-    if not isinstance(record, dict):
-        return {}
-    kinds = {"image": str, "files": dict} if "image" in record else {"sealed": dict}
-    return record if all(isinstance(record.get(key), kind) for key, kind in kinds.items()) else {}
+    return record if isinstance(record, dict) and _is_shaped(record) else {}
+
+
+def _is_shaped(record: Mapping[str, Any]) -> bool:
+    """Whether it is of the shape that runs write: what has the right hash may still be somebody else's."""
+    if "image" not in record:
+        return _are_texts(record.get("sealed"))
+    if not isinstance(record["image"], str) or not _are_texts(record.get("files")):
+        return False
+    rows, source = record.get("rows", []), record.get("input", {"stamp": None})
+    return (
+        _are_texts(record.get("looks", {}))
+        and isinstance(source, dict)
+        and "stamp" in source
+        and all(isinstance(each, list) for each in (rows, record.get("errors", [])))
+        and all(isinstance(row, dict) and row.keys() >= _OF_A_ROW and isinstance(row["file_name"], str) for row in rows)
+        and all(isinstance(row.get("mask_file_name", ""), str) for row in rows)
+    )
+
+
+_OF_A_ROW = {"file_name", "source", "warnings"}
+
+
+def _are_texts(value: Any) -> bool:
+    return isinstance(value, dict) and all(isinstance(text, str) for text in value.values())
 
 
 def files_in(line: bytes | None) -> dict[str, str]:

@@ -76,7 +76,7 @@ def _labelled(row: dict[str, Any], want: Want, form: Form) -> dict[str, Any]:
 
 def _record(journal: Journal, n: int) -> dict[str, Any]:
     line = journal.line(n)
-    return json.loads(line) if line is not None else {"rows": [], "errors": []}
+    return {"rows": [], "errors": [], **(json.loads(line) if line is not None else {})}
 
 
 def write_run(folder: Path, document: Mapping[str, Any]) -> None:

@@ -34,7 +34,7 @@ def place_of(path: str) -> str:
 
 def known(folder: str) -> Sheets:
     """The sheets that runs of this folder made."""
-    with suppress(InputError, ValueError):
+    with suppress(InputError, ValueError, RecursionError):
         found = json.loads(read_bytes(Path(folder, _KNOWN)))
         if isinstance(found, dict):
             return {place: hashes for place, hashes in found.items() if isinstance(hashes, list)}
