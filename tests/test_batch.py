@@ -409,6 +409,35 @@ def test_taking_a_stack_apart_writes_nothing_outside_its_parts(photos, tmp_path)
     assert list(elsewhere.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("form", "name", "data"),
+    [
+        ("stack", "stack.npy", b""),
+        ("stack", "stack.npy", b"pickled"),
+        ("stack", METADATA, b"[]\n"),
+        ("stack", METADATA, b"[" * 100_000),
+        ("stack", METADATA, b'{"index":99,"name":"a.png"}\n'),
+        ("stack", METADATA, b'{"index":0,"name":["a.png"]}\n'),
+        ("shards", "shard-000000.tar", b"words"),
+    ],
+)
+def test_what_no_run_put_together_is_made_again_by_the_same_command(form, name, data, photos, tmp_path):
+    out = tmp_path / "out"
+    given = {"form": form, "shards": 1 if form == "shards" else 0}
+    batch.run(settings(photos, out, **given))
+    before = tree(out)
+    (out / name).write_bytes(data)
+    notes = out / ".glimpse" / "journal.jsonl"
+    *others, seal = notes.read_bytes().splitlines(keepends=True)
+    forged = {**parsed(seal)["sealed"], name: hash_of(data)}
+    notes.write_bytes(b"".join([*others, checked_line_of({"sealed": forged})]))
+    (photos / "a.png").write_bytes((photos / "a.png").read_bytes() + b"\0")
+    with pytest.raises(OutputError, match=r"is missing \(try: run the same command again"):
+        batch.run(settings(photos, out, **given))
+    assert batch.run(settings(photos, out, **given)).failed == 0
+    assert tree(out) == before
+
+
 @pytest.mark.parametrize("form", ["stack", "shards"])
 def test_to_begin_anew_takes_no_file_away_that_has_the_name_of_a_part(form, photos, tmp_path):
     out = tmp_path / "out"

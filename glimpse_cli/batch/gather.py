@@ -24,8 +24,8 @@ from glimpse_cli.batch.journal import files_in
 from glimpse_cli.batch.manifest import Done, Placed
 from glimpse_cli.batch.own import METADATA, PARTS, hash_of, hash_of_file, is_within
 from glimpse_cli.batch.plan import Settings
-from glimpse_cli.errors import OutputError
-from glimpse_cli.files import make_folder, read_bytes, shown, whole, write_whole
+from glimpse_cli.errors import InputError, OutputError
+from glimpse_cli.files import MAX_BYTES, make_folder, read_bytes, shown, whole, write_whole
 from glimpse_cli.tables import Row
 
 STACK = "stack.npy"
@@ -123,7 +123,7 @@ def unseal(settings: Settings, sealed: Mapping[str, str], lines: Iterable[bytes 
     """
     listed = _listed(lines)
     intact = [name for name, found in sealed.items() if hash_of_file(Path(settings.folder, name)) == found]
-    for name, data in _unsealed(settings, intact):
+    for name, data in _readable(_unsealed(settings, intact)):
         part = parts_of(settings) / name
         if listed.get(name) == hash_of(data) and is_within(parts_of(settings), name) and not part.exists():
             make_folder(part.parent)
@@ -137,12 +137,12 @@ def first(settings: Settings, done: Done, rows: int, count: int) -> Iterator[tup
         for _, name in wanted:
             yield name, _pixels(read_bytes(folder / name), name)
     elif settings.form == "stack" and wanted:
-        stack = np.load(folder / STACK, mmap_mode="r")
+        stack = np.load(folder / STACK, mmap_mode="r", allow_pickle=False)
         for index, (_, name) in enumerate(wanted):
             yield name, _eight_bits(stack[index])
     elif settings.form == "shards":
         for number, some in groupby(wanted, lambda each: _shard(each[0], settings.shards, rows)):
-            with tarfile.open(folder / shard_name(number)) as tar:  # once: a member is found by reading all heads
+            with tarfile.open(folder / shard_name(number), "r:") as tar:  # once: a member is found by reading all heads
                 for position, name in some:
                     yield name, _pixels(_member(tar, f"{_key(position)}.{settings.writing.format}"), name)
 
@@ -191,7 +191,10 @@ def _reader(settings: Settings) -> Read:
         folder, _, last = name.rpartition("/")
         if last in {"", ".", ".."} or not is_place(folder):
             raise OutputError(f"{shown(name)} is no part of this run")
-        data = read_bytes(parts / name)
+        try:
+            data = read_bytes(parts / name)
+        except InputError as error:  # it was to be in a file that no run wrote
+            raise OutputError(f"the part {shown(name)} is missing", hint="run the same command again") from error
         if length is not None and len(data) != length:
             raise OutputError(f"the part {shown(name)} is damaged", hint="run the same command again")
         return data
@@ -239,27 +242,38 @@ def _add(tar: tarfile.TarFile, settings: Settings, read: Read, position: int, ro
 
 def _member(tar: tarfile.TarFile, name: str) -> bytes:
     with suppress(KeyError):
-        file = tar.extractfile(name)
-        if file is not None:
-            return file.read()
+        member = tar.getmember(name)
+        if member.isreg() and member.size <= MAX_BYTES:
+            file = tar.extractfile(member)
+            if file is not None:
+                return file.read()
     raise OutputError(f"{shown(str(tar.name))} holds no {name}", hint="run the same command again")
 
 
 # Taking apart
+
+# What reading such a file may end in where no run wrote it, whatever hash the journal has of it
+_OF_OTHERS = (ValueError, LookupError, TypeError, EOFError, RecursionError, tarfile.TarError)
+
+
+def _readable(parts: Iterator[tuple[str, bytes]]) -> Iterator[tuple[str, bytes]]:
+    """The parts up to the first that no run would have left; what is missing is made again."""
+    with suppress(*_OF_OTHERS, OutputError):
+        yield from (part for part in parts if isinstance(part[0], str))
 
 
 def _unsealed(settings: Settings, intact: Sequence[str]) -> Iterator[tuple[str, bytes]]:
     """(name, bytes) of every part of the files that are intact."""
     if settings.form == "stack":
         if {STACK, METADATA} <= set(intact):
-            stack = np.load(Path(settings.folder, STACK), mmap_mode="r")
+            stack = np.load(Path(settings.folder, STACK), mmap_mode="r", allow_pickle=False)
             with Path(settings.folder, METADATA).open("rb") as lines:
                 for row in map(json.loads, lines):
                     yield row["name"], stack[row["index"]].tobytes()
         return
     for name in intact:
         if name != METADATA:
-            with tarfile.open(Path(settings.folder, name)) as tar:
+            with tarfile.open(Path(settings.folder, name), "r:") as tar:
                 yield from _samples(tar, settings)
 
 

@@ -289,6 +289,7 @@ class _Run:
         is_done = settings.form == "files" or self._is_as_sealed()
         if not is_done:
             gather.unseal(settings, self.journal.sealed, self._lines())
+            self.journal.seal({})  # from here on a part that is missing is made again, by the next run if not by this
         write_tables(self.plan, self.journal, folder, self._metadata())
         if not is_done:
             self.journal.seal(gather.seal(settings, self._done, self.wanted))
