@@ -8,7 +8,7 @@ import os
 import re
 import secrets
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
@@ -120,11 +120,15 @@ def write_together(contents: Mapping[Path, bytes]) -> None:
 
 
 @contextmanager
-def whole(path: Path) -> Iterator[BinaryIO]:
+def whole(path: Path, before: Callable[[Path], None] | None = None) -> Iterator[BinaryIO]:
     """A file that is written piece by piece and is at ``path`` only when all of it is on the disk.
 
     A hidden temporary file in the same folder is written, flushed to the disk and renamed onto the target. On any
     failure it is removed, and what was at ``path`` is untouched.
+
+    Args:
+        path: where it will be.
+        before: called with the temporary file before it gets its name.
 
     Raises:
         OutputError: the disk is full, or the like.
@@ -135,6 +139,8 @@ def whole(path: Path) -> Iterator[BinaryIO]:
             with temporary.open("xb") as file:
                 yield file
                 _sync(file)
+            if before:
+                before(temporary)
             temporary.replace(path)
         except BaseException:  # KeyboardInterrupt as well: nothing may stay behind
             with suppress(OSError):

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import resource
+import shutil
 import signal
 import socket
 import subprocess
@@ -12,6 +13,7 @@ import tarfile
 import time
 import tracemalloc
 from collections import Counter
+from contextlib import suppress
 from dataclasses import replace
 from multiprocessing import forkserver
 from pathlib import Path
@@ -1346,16 +1348,16 @@ def test_glimpses_of_other_runs_among_the_pictures_are_passed_over_unless_they_a
     assert batch.run(settings(photos / "crops", tmp_path / "out")).rows == 4
 
 
+def interrupted(*_):
+    raise KeyboardInterrupt
+
+
 @pytest.fixture
 def killed(photos, tmp_path, monkeypatch):
     """A run that was killed when its files had their names and the journal did not know."""
     out = tmp_path / "out"
-
-    def kill(*_):
-        raise KeyboardInterrupt
-
     with monkeypatch.context() as patched:
-        patched.setattr(Journal, "append", kill)
+        patched.setattr(Journal, "append", interrupted)
         with pytest.raises(KeyboardInterrupt):
             batch.run(settings(photos, out, jobs=1))
     assert (out / "a.png").exists()
@@ -1403,7 +1405,7 @@ def test_what_a_killed_run_wrote_is_known_though_its_picture_was_away_in_between
 def test_a_glimpse_that_cannot_be_noted_whole_gets_no_name(photos, tmp_path, monkeypatch):
     wanted, write = settings(photos, tmp_path / "out"), os.write
     ways = Ways(wanted.folder, wanted.reading, wanted.writing, wanted.form)
-    monkeypatch.setattr(strays.os, "write", lambda descriptor, data: write(descriptor, data[: len(data) // 2]))
+    monkeypatch.setattr(os, "write", lambda descriptor, data: write(descriptor, data[: len(data) // 2]))
     (outcome,) = worker.do([Errand(0, planned(wanted).items[0])], ways)
     assert [failure.error.why for failure in outcome.failures] == ["No space left on device"]
     assert tree(tmp_path / "out") == {}
@@ -1422,6 +1424,199 @@ def test_a_file_that_took_the_place_of_what_a_killed_run_wrote_stays(killed, pho
     (killed / "a.png").write_text("mine")
     assert batch.run(settings(photos, killed)).failed == 1
     assert (killed / "a.png").read_text() == "mine"
+
+
+# Whose file it is
+
+
+def edited(path, by=b"mine, all mine"):
+    path.write_bytes(by)
+    return by
+
+
+MASKED = Writing("png", mask="npy")
+
+
+@pytest.mark.parametrize(
+    ("form", "name"),
+    [
+        ("files", METADATA),
+        ("files", "errors.jsonl"),
+        ("files", "run.json"),
+        ("stack", "stack.npy"),
+        ("stack", METADATA),
+        ("shards", "shard-000001.tar"),
+    ],
+)
+def test_a_file_that_no_run_can_have_written_is_not_replaced_in_a_folder_that_one_began(
+    form, name, photos, tmp_path, monkeypatch
+):
+    out = tmp_path / "out"
+    wanted = settings(photos, out, form=form, shards=2)
+    with monkeypatch.context() as patched:
+        patched.setattr(Journal, "append", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            batch.run(wanted)
+    mine = edited(out / name)
+    before = tree(out)
+    with pytest.raises(OutputError, match=rf"{re.escape(name)} exists") as caught:
+        batch.run(wanted)
+    assert caught.value.hint == "--force to replace it, or another -o"
+    assert tree(out) == before
+    assert (out / name).read_bytes() == mine
+    assert batch.run(replace(wanted, force=True)).done == 4
+    assert (out / name).read_bytes() != mine
+
+
+@pytest.mark.parametrize(
+    ("form", "name"),
+    [
+        ("files", "a.png"),
+        ("files", "sub/c.mask.npy"),
+        ("files", METADATA),
+        ("files", "errors.jsonl"),
+        ("stack", "stack.npy"),
+        ("stack", METADATA),
+        ("shards", "shard-000001.tar"),
+    ],
+)
+def test_what_was_put_in_the_place_of_a_run_s_file_is_kept_aside_where_that_is_made_anew(form, name, photos, tmp_path):
+    out, aside = tmp_path / "out", tmp_path / "out" / ".glimpse" / "aside"
+    wanted = settings(photos, out, form=form, shards=2, writing=MASKED if form == "files" else Writing())
+    batch.run(wanted)
+    before = tree(out)
+    for n in (1, 2):
+        mine = edited(out / name, b"mine, number %d" % n)
+        assert batch.run(wanted).aside == n
+        assert tree(out) == before
+        assert (aside / str(n) / name).read_bytes() == mine
+    assert (batch.run(wanted).done, batch.run(wanted).aside) == (0, 2)
+    edited(out / name)
+    assert batch.run(replace(wanted, force=True)).aside == 2
+    assert tree(out) == before
+
+
+def test_a_link_in_the_place_of_a_glimpse_is_kept_aside_as_a_link(photos, tmp_path):
+    out = tmp_path / "out"
+    batch.run(settings(photos, out))
+    mine = tmp_path / "mine.png"
+    edited(mine)
+    (out / "a.png").unlink()
+    (out / "a.png").symlink_to(mine)
+    assert batch.run(settings(photos, out)).done == 1
+    assert (out / ".glimpse" / "aside" / "1" / "a.png").readlink() == mine
+    assert mine.exists()
+
+
+@pytest.mark.parametrize("change", ["picture", "row", "name", "force"])
+def test_what_was_put_in_the_place_of_a_glimpse_stays_where_that_is_not_wanted_any_more(change, photos, tmp_path):
+    out = tmp_path / "out"
+    first, second = "a.png,1,2,9,12,x\n", "a.png,3,2,9,9,y\n"
+
+    def run(rows, **changes):
+        return batch.run(of_table(photos, out, "image,x0,y0,x1,y1,id\n" + rows, **changes))
+
+    run(first + second)
+    mine = edited(out / "a.x.png")
+    if change == "picture":
+        (photos / "a.png").write_text("words")
+        summary = run(first + second)
+    elif change == "row":
+        summary = run(first.replace("1,2", "nan,2") + second)
+    elif change == "name":
+        summary = run(first.replace("x", "z") + second)
+    else:
+        summary = run("b.png,1,2,9,12,\n", force=True)
+    assert summary.stay == ["a.x.png"]
+    assert (out / "a.x.png").read_bytes() == mine
+    assert not any("a.x.png" in line for line in (out / METADATA).read_text().splitlines())
+
+
+@pytest.mark.parametrize("row", ["a.png,nan,2,9,12\n", "./a.png,1,2,nan,12\n"])
+def test_a_picture_of_which_every_row_is_wrong_has_no_glimpse_of_an_earlier_run(row, photos, tmp_path):
+    out, other = tmp_path / "out", "b.png,1,2,9,12\n"
+    batch.run(of_table(photos, out, HEAD + "a.png,1,2,9,12\n" + other))
+    summary = batch.run(of_table(photos, out, HEAD + row + other))
+    assert (summary.failed, summary.skipped, summary.gone) == (1, 1, 0)
+    batch.run(of_table(photos, tmp_path / "fresh", HEAD + row + other))
+    assert tree(out) == tree(tmp_path / "fresh")
+    assert batch.run(of_table(photos, out, HEAD + "a.png,1,2,9,12\n" + other)).done == 1
+
+
+def test_what_a_killed_run_wrote_of_a_picture_whose_rows_are_all_wrong_now_is_taken_away(photos, tmp_path, monkeypatch):
+    out, other = tmp_path / "out", "b.png,1,2,9,12\n"
+    with monkeypatch.context() as patched:
+        patched.setattr(Journal, "append", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            batch.run(of_table(photos, out, HEAD + "a.png,1,2,9,12\n", jobs=1))
+    assert (out / "a.png").exists()
+    batch.run(of_table(photos, out, HEAD + "a.png,nan,2,9,12\n" + other))
+    assert not (out / "a.png").exists()
+
+
+@pytest.mark.parametrize("form", ["files", "stack", "shards"])
+@pytest.mark.parametrize("name", [METADATA, "errors.jsonl", "run.json", "stack.npy", "shard-000001.tar"])
+def test_what_a_killed_run_wrote_beside_the_glimpses_is_its_own(form, name, photos, tmp_path, monkeypatch):
+    wanted, naming = settings(photos, tmp_path / "out", form=form, shards=2), Path.replace
+
+    def named(self, target):
+        naming(self, target)
+        if target.name == name:
+            raise KeyboardInterrupt
+        return target
+
+    for seed in (5, 6):
+        picture(photos / "a.png", seed)
+        with monkeypatch.context() as patched, suppress(KeyboardInterrupt):
+            patched.setattr(Path, "replace", named)
+            batch.run(wanted)
+    assert batch.run(wanted).aside == 0
+    batch.run(replace(wanted, folder=str(tmp_path / "fresh")))
+    assert tree(tmp_path / "out") == tree(tmp_path / "fresh")
+
+
+@pytest.mark.parametrize("form", ["files", "stack", "shards"])
+def test_a_folder_that_was_copied_is_gone_on_with(form, photos, tmp_path):
+    wanted = settings(photos, tmp_path / "out", form=form, shards=2, contact_sheet=str(tmp_path / "out" / "sheet.png"))
+    batch.run(wanted)
+    shutil.copytree(tmp_path / "out", tmp_path / "copy", copy_function=shutil.copyfile)  # and all times are now
+    (photos / "a.png").write_text("words")
+    copied = replace(wanted, folder=str(tmp_path / "copy"), contact_sheet=str(tmp_path / "copy" / "sheet.png"))
+    summary = batch.run(copied)
+    assert (summary.done, summary.failed, summary.skipped, summary.aside) == (0, 1, 3, 0)
+    fresh = replace(wanted, folder=str(tmp_path / "fresh"), contact_sheet=str(tmp_path / "fresh" / "sheet.png"))
+    batch.run(fresh)
+    assert tree(tmp_path / "copy") == tree(tmp_path / "fresh")
+
+
+@pytest.mark.parametrize("form", ["files", "stack", "shards"])
+def test_a_folder_of_a_version_that_noted_less_is_gone_on_with_and_nothing_is_lost(form, photos, tmp_path):
+    out = tmp_path / "out"
+    drawn = tmp_path / "sheet.png"
+    wanted = settings(photos, out, form=form, shards=2, contact_sheet=str(drawn))
+    batch.run(wanted)
+    (out / ".glimpse" / "written.jsonl").unlink()
+    (out / ".glimpse" / "sheets.json").write_text(json.dumps({str(drawn): [hash_of(drawn.read_bytes())]}))
+    picture(photos / "e.png", 9)
+    before = {path.name: path.read_bytes() for path in out.iterdir() if path.is_file()}
+    assert batch.run(wanted).done == 1
+    kept = {path.name: path.read_bytes() for path in (out / ".glimpse" / "aside").rglob("*") if path.is_file()}
+    unknown = {"run.json"} if form != "files" else {"run.json", METADATA}  # errors.jsonl is empty
+    assert kept == {name: before[name] for name in unknown}
+    assert batch.run(wanted).aside == len(unknown)
+    batch.run(replace(wanted, folder=str(tmp_path / "fresh"), contact_sheet=str(tmp_path / "fresh.png")))
+    assert tree(out) == tree(tmp_path / "fresh")
+
+
+def test_what_is_no_run_s_is_told_of(photos, tmp_path):
+    out, arguments = tmp_path / "out", ["batch", str(photos), "-o", str(tmp_path / "out"), "--box", "3,2,17.5,19"]
+    CliRunner().invoke(app, arguments)
+    edited(out / "a.png")
+    edited(out / "b.png")
+    (photos / "a.png").write_text("words")
+    told = CliRunner().invoke(app, arguments).stderr
+    assert "not as a run left it, and so it stays, though nothing of that name is wanted now: a.png\n" in told
+    assert f"not as a run left it, and had to be made anew, is kept in {out / '.glimpse' / 'aside'}: 1 file\n" in told
 
 
 def test_other_settings_are_refused_until_force_starts_anew(photos, tmp_path):

@@ -24,8 +24,9 @@ from glimpse_cli.batch.journal import files_in
 from glimpse_cli.batch.manifest import Done, Placed
 from glimpse_cli.batch.own import METADATA, PARTS, hash_of, hash_of_file, is_within
 from glimpse_cli.batch.plan import Settings
+from glimpse_cli.batch.written import Written
 from glimpse_cli.errors import InputError, OutputError
-from glimpse_cli.files import MAX_BYTES, make_folder, read_bytes, shown, whole, write_whole
+from glimpse_cli.files import MAX_BYTES, make_folder, read_bytes, shown, write_whole
 from glimpse_cli.tables import Row
 
 STACK = "stack.npy"
@@ -62,20 +63,20 @@ def place_of(row: Mapping[str, Any], settings: Settings) -> str:
     return f"{row['shard']}/{row['key']}.{settings.writing.format}"
 
 
-def seal(settings: Settings, done: Callable[[], Done], rows: int) -> dict[str, str]:
+def seal(settings: Settings, done: Callable[[], Done], rows: int, written: Written) -> dict[str, str]:
     """Put the parts together; returns the hash of every file that tells of them.
 
     Args:
         settings: of the run.
         done: the glimpses there are, in order, as often as it is asked.
         rows: how many were wanted.
+        written: what writes them.
     """
-    names = names_of(settings)
     if settings.form == "stack":
-        _seal_stack(settings, done)
+        _seal_stack(settings, done, written)
     else:
-        _seal_shards(settings, done(), rows)
-    return {name: hash_of_file(Path(settings.folder, name)) or "" for name in (*names, METADATA)}
+        _seal_shards(settings, done(), rows, written)
+    return {name: written.content(name) for name in (*names_of(settings), METADATA)}
 
 
 def names_of(settings: Settings) -> list[str]:
@@ -165,11 +166,11 @@ def _eight_bits(pixels: NDArray[Any]) -> NDArray[np.uint8]:
 # The stack
 
 
-def _seal_stack(settings: Settings, done: Callable[[], Done]) -> None:
+def _seal_stack(settings: Settings, done: Callable[[], Done], written: Written) -> None:
     (h, w), read = _one_size(settings), _reader(settings)
     dtype = np.dtype("<f4" if settings.writing.format == "npy" else "u1")
     shape, length = (sum(1 for _ in done()), h, w, 3), h * w * 3 * dtype.itemsize
-    with whole(Path(settings.folder, STACK)) as file:
+    with written.whole(STACK) as file:
         npy.write_array_header_1_0(file, {"descr": dtype.str, "fortran_order": False, "shape": shape})
         for _, row in done():
             file.write(read(row["file_name"], length))
@@ -218,12 +219,12 @@ def _key(position: int) -> str:
     return f"{position:08}"  # readers take a name up to its first dot for the key
 
 
-def _seal_shards(settings: Settings, done: Done, rows: int) -> None:
+def _seal_shards(settings: Settings, done: Done, rows: int, written: Written) -> None:
     todo = iter(done)
     ahead = next(todo, None)
     place, read = placed(settings, rows), _reader(settings)
     for number, name in enumerate(names_of(settings)):
-        with whole(Path(settings.folder, name)) as file, tarfile.open(fileobj=file, mode="w") as tar:
+        with written.whole(name) as file, tarfile.open(fileobj=file, mode="w") as tar:
             while ahead is not None and _shard(ahead[0], settings.shards, rows) == number:
                 _add(tar, settings, read, ahead[0], place(ahead[0], 0, ahead[1]))
                 ahead = next(todo, None)

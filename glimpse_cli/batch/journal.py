@@ -13,30 +13,19 @@ import socket
 import stat
 import time
 from array import array
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from glimpse_cli.batch.own import JOURNAL, OWN, PARTS, hash_of, take_away
-from glimpse_cli.batch.plan import Item
+from glimpse_cli.batch.lines import checked_line_of, line_of, parsed
+from glimpse_cli.batch.own import ASIDE, JOURNAL, OWN, PARTS, take_away
+from glimpse_cli.batch.plan import Item, Plan
 from glimpse_cli.errors import OutputError, UsageError
 from glimpse_cli.files import cannot_write, itself, make_folder, shown
 
 _NOTHING = -1
-_CHECK = b',"check":"'
-
-
-def line_of(record: Mapping[str, Any]) -> bytes:
-    r"""A record as a line; half a character of a name that is not UTF-8 becomes JSON's own ``\udcff``."""
-    return json.dumps(record, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "backslashreplace") + b"\n"
-
-
-def checked_line_of(record: Mapping[str, Any]) -> bytes:
-    """A record as a line that tells whether it is what was written; see `parsed`."""
-    body = line_of(record)[:-2]
-    return body + _CHECK + hash_of(body).encode() + b'"}\n'
 
 
 @contextmanager
@@ -70,10 +59,10 @@ def _refuse_links(own: Path) -> None:
 
     So would a second name: the lock and the journal are written where they are, and not replaced.
     """
-    parts = Path(PARTS).name
+    folders = {own, *(own / Path(name).name for name in (PARTS, ASIDE))}
     try:
         for path in (own, *own.iterdir()):
-            is_folder = path in {own, own / parts}
+            is_folder = path in folders
             try:
                 found = path.lstat()
             except FileNotFoundError:  # of a run that is at work
@@ -112,7 +101,7 @@ class Journal:
     Args:
         folder: the run's.
         settings: what the bytes of its outputs follow from.
-        items: the plan's, whose lines can be asked for by their place in it.
+        plan: the lines of whose items can be asked for by their place in it.
         names: the files that are wanted of an item.
         force: a journal of other settings is begun anew; in one of these, what is no longer wanted is dropped.
 
@@ -125,17 +114,20 @@ class Journal:
         self,
         folder: str,
         settings: Mapping[str, Any],
-        items: Sequence[Item],
+        plan: Plan,
         names: Callable[[Item], Iterable[str]],
         *,
         force: bool,
     ) -> None:
         self.folder = Path(folder)
-        self._items, self._names = items, names
+        self._items, self._names = plan.items, names
+        self._is_files = settings["form"] == "files"
+        self._is_over = plan.hopeless.__contains__ if self._is_files and not force else lambda _: True
         self._path = self.folder / JOURNAL
         self._header = line_of({"settings": settings})
-        self._offsets = array("q", [_NOTHING]) * len(items)
+        self._offsets = array("q", [_NOTHING]) * len(plan.items)
         self.sealed: dict[str, str] = {}
+        self.stay: list[str] = []  # files that are not what was written, and were not taken away
         self._sealed_at = _NOTHING
         self._others: dict[str, dict[str, Any]] = {}  # of pictures of which nothing is wanted any more
         self._renamed: set[int] = set()  # items with files that are not wanted of them any more
@@ -147,11 +139,7 @@ class Journal:
             if not self._is_of(settings, force=force):
                 self._begin()
                 return
-            others = self._read()
-            if settings["form"] == "files" and not force:
-                self._others = others
-            else:
-                self._drop(others, files=settings["form"] == "files")
+            self._others = self._read()
         except BaseException as error:
             self.close()
             if isinstance(error, OSError):
@@ -219,16 +207,8 @@ class Journal:
         self._end = end
         return others
 
-    def _drop(self, others: Mapping[str, Mapping[str, Any]], *, files: bool) -> None:
-        """Take pictures out of the journal, and their glimpses away where these are files of their own."""
-        for record in others.values() if files else ():  # what is put together anew is without them
-            take_away(self.folder, record["files"])
-        for image in others:
-            self._write(checked_line_of({"image": image, "files": {}, "rows": [], "errors": []}))
-        self._sync()
-
     def release(self, below: Path) -> None:
-        """Take away what one picture had under a name that another wants now, and drop it from the first one's line.
+        """Take away what is not wanted any more, and what one picture had under a name that another wants now.
 
         Args:
             below: the folder that the names of files are relative to.
@@ -236,6 +216,11 @@ class Journal:
         Raises:
             OutputError: the disk is full, or the like.
         """
+        for image in filter(self._is_over, list(self._others)):
+            record = self._others.pop(image)
+            if self._is_files:  # what is put together anew is without them
+                self.stay += take_away(self.folder, record["files"])
+            self._write(checked_line_of({"image": image, "files": {}, "rows": [], "errors": []}))
         if not self._renamed and not self._others:
             return
         owners = {name: n for n, item in enumerate(self._items) for name in self._names(item)}
@@ -251,12 +236,11 @@ class Journal:
                 if not self._others[image]["rows"]:
                     del self._others[image]
 
-    @staticmethod
-    def _without(record: Mapping[str, Any], taken: AbstractSet[str], below: Path) -> bytes:
+    def _without(self, record: Mapping[str, Any], taken: AbstractSet[str], below: Path) -> bytes:
         """A picture's line without some of its files, and the masks of those, which are taken away."""
         masks = {row.get("mask_file_name") for row in record.get("rows", ()) if row["file_name"] in taken}
         taken |= masks & record["files"].keys()
-        take_away(below, {name: record["files"][name] for name in taken})
+        self.stay += take_away(below, {name: record["files"][name] for name in taken})
         files = {name: found for name, found in record["files"].items() if name not in taken}
         rows = [row for row in record.get("rows", ()) if row["file_name"] in files]
         return checked_line_of({**record, "files": files, "rows": rows})
@@ -331,42 +315,6 @@ def _settings_of(line: bytes) -> dict[str, Any] | None:
         return None
     settings = header.get("settings") if isinstance(header, dict) else None
     return settings if isinstance(settings, dict) else None
-
-
-def parsed(line: bytes) -> dict[str, Any]:
-    """The record of a line of `checked_line_of`, or nothing where a failing disk left something else."""
-    body, _, check = line.rpartition(_CHECK)
-    if check != hash_of(body).encode() + b'"}\n':
-        return {}
-    try:
-        record = json.loads(body + b"}")
-    except (ValueError, RecursionError):
-        return {}
-    return record if isinstance(record, dict) and _is_shaped(record) else {}
-
-
-def _is_shaped(record: Mapping[str, Any]) -> bool:
-    """Whether it is of the shape that runs write: what has the right hash may still be somebody else's."""
-    if "image" not in record:
-        return _are_texts(record.get("sealed"))
-    if not isinstance(record["image"], str) or not _are_texts(record.get("files")):
-        return False
-    rows, source = record.get("rows", []), record.get("input", {"stamp": None})
-    return (
-        _are_texts(record.get("looks", {}))
-        and isinstance(source, dict)
-        and "stamp" in source
-        and all(isinstance(each, list) for each in (rows, record.get("errors", [])))
-        and all(isinstance(row, dict) and row.keys() >= _OF_A_ROW and isinstance(row["file_name"], str) for row in rows)
-        and all(isinstance(row.get("mask_file_name", ""), str) for row in rows)
-    )
-
-
-_OF_A_ROW = {"file_name", "source", "warnings"}
-
-
-def _are_texts(value: Any) -> bool:
-    return isinstance(value, dict) and all(isinstance(text, str) for text in value.values())
 
 
 def files_in(line: bytes | None) -> dict[str, str]:

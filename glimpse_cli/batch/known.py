@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from glimpse_cli.batch.journal import files_in, parsed
+from glimpse_cli.batch.lines import parsed
 from glimpse_cli.batch.own import hash_of, is_intact
 from glimpse_cli.batch.plan import Form, Item, Want
 from glimpse_cli.items import Reading, Writing
@@ -80,11 +80,6 @@ def held(errand: Errand, ways: Ways) -> dict[str, Any]:
         "rows": [row for row in record.get("rows", ()) if row["file_name"] in names],
         "errors": [],
     }
-
-
-def listed(errand: Errand) -> frozenset[str]:
-    """The names of what earlier runs wrote for a picture, and nobody else."""
-    return frozenset(files_in(errand.line))
 
 
 def look_of(want: Want) -> str:

@@ -6,31 +6,31 @@ the same bytes as one that was not.
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
-from glimpse_cli.batch.journal import Journal, line_of
+from glimpse_cli.batch.journal import Journal
+from glimpse_cli.batch.lines import line_of
 from glimpse_cli.batch.own import ERRORS, METADATA, PLACE_COLUMNS, RUN
 from glimpse_cli.batch.plan import Form, Plan, Want
-from glimpse_cli.files import whole, write_whole
+from glimpse_cli.batch.written import Written
 
 Done = Iterable[tuple[int, dict[str, Any]]]  # (place in the plan, row)
 Placed = Callable[[int, int, dict[str, Any]], dict[str, Any]]  # (place in the plan, among the done, row) -> row
 
 
-def write_tables(plan: Plan, journal: Journal, folder: Path, rows: Iterable[bytes]) -> None:
+def write_tables(plan: Plan, journal: Journal, written: Written, rows: Iterable[bytes]) -> None:
     """``metadata.jsonl``, a row a glimpse, and ``errors.jsonl``, a row for each that failed.
 
     Args:
         plan: whose order they have.
         journal: which knows what failed.
-        folder: where they go.
+        written: what writes them.
         rows: the lines of `metadata`.
     """
-    with whole(folder / METADATA) as file:
+    with written.whole(METADATA) as file:
         for line in rows:
             file.write(line)
-    with whole(folder / ERRORS) as file:
+    with written.whole(ERRORS) as file:
         for failure in plan.failures:
             file.write(line_of(failure.told()))
         for n in range(len(plan.items)):
@@ -79,6 +79,7 @@ def _record(journal: Journal, n: int) -> dict[str, Any]:
     return {"rows": [], "errors": [], **(json.loads(line) if line is not None else {})}
 
 
-def write_run(folder: Path, document: Mapping[str, Any]) -> None:
+def write_run(written: Written, document: Mapping[str, Any]) -> None:
     """``run.json``, for people."""
-    write_whole(folder / RUN, json.dumps(document, indent=1).encode() + b"\n")
+    with written.whole(RUN) as file:
+        file.write(json.dumps(document, indent=1).encode() + b"\n")

@@ -1,23 +1,27 @@
 """What is a run's own: the names it keeps for itself, the names inside its folder, and the files it wrote.
 
-Whatever a run takes away or replaces has passed through here: a name is one of its folder's (`is_within`), and a file
-is as the run left it (`is_intact`) or the journal lists it.
+A file is a run's exactly where it has the content that a run of the folder noted for its name; any other is a user's.
+Only the run's are taken away or replaced: a user's stays where it is, and only where a run must make a file of its own
+anew it is first set aside, in the hidden folder. ``--force`` alone replaces a user's.
 """
 
+import os
 import stat
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from contextlib import suppress
 from functools import partial
 from hashlib import blake2b
+from itertools import count
 from pathlib import Path
 
 from glimpse_cli.errors import OutputError
-from glimpse_cli.files import shown
+from glimpse_cli.files import cannot_write, make_folder, shown
 
 # Beside the glimpses; and the folder, hidden, in which a run keeps what it needs to be taken up again.
 METADATA, ERRORS, RUN, OWN = "metadata.jsonl", "errors.jsonl", "run.json", ".glimpse"
 JOURNAL = f"{OWN}/journal.jsonl"
 PARTS = f"{OWN}/parts"  # of what is put together at the end
+ASIDE = f"{OWN}/aside"  # what is no run's, and lay where one had to write
 
 # What ``metadata.jsonl`` says beside a picture's own columns where glimpses are put together (see `gather.placed`).
 PLACE_COLUMNS = ("name", "index", "shard", "key", "mask_file_name")
@@ -44,13 +48,45 @@ def is_intact(path: Path, found: str) -> bool:
     return hash_of_file(path) == found
 
 
-def take_away(folder: str | Path, files: Mapping[str, str]) -> None:
-    """Take away files of a folder, hash by name, where they still are what was written; nothing else is touched."""
+def take_away(folder: str | Path, files: Mapping[str, str]) -> list[str]:
+    """Take away files of a folder, hash by name, where they still are what was written.
+
+    Returns the names of those that are something else now: these stay.
+    """
+    stay = []
     for name, found in files.items():
-        # a journal is a file that others may have written, and a folder may be a link
-        if is_within(folder, name) and is_intact(Path(folder, name), found):
+        path = Path(folder, name)
+        if not is_within(folder, name):  # a journal is a file that others may have written, and a folder may be a link
+            continue
+        if is_intact(path, found):
             with suppress(OSError):
-                Path(folder, name).unlink()
+                path.unlink()
+        elif os.path.lexists(path):
+            stay.append(name)
+    return stay
+
+
+def set_aside(folder: str | Path, name: str, ours: Container[str]) -> None:
+    """Keep what is no run's, as none of these hashes says, out of the way of a file of this name.
+
+    Raises:
+        OutputError: it cannot be moved.
+    """
+    path = Path(folder, name)
+    is_folder = path.is_dir() and not path.is_symlink()  # writing will say so
+    if is_folder or not os.path.lexists(path) or not path.lstat().st_size or hash_of_file(path) in ours:
+        return
+    kept = next(kept for n in count(1) if not os.path.lexists(kept := Path(folder, ASIDE, str(n), name)))
+    make_folder(kept.parent)
+    try:
+        path.rename(kept)
+    except OSError as error:
+        raise cannot_write(path, error) from error
+
+
+def kept_aside(folder: str | Path) -> int:
+    """How many files were set aside and are there still."""
+    return sum(len(names) for _, _, names in os.walk(Path(folder, ASIDE)))
 
 
 def exists(path: Path, instead: str = "-o") -> OutputError:

@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from glimpse_cli.batch import sheet
 from glimpse_cli.batch.own import ERRORS, JOURNAL, METADATA, OWN, RUN
+from glimpse_cli.batch.written import Known, known, place_of
 from glimpse_cli.errors import GlimpseError, InputError, OutputError, UsageError
 from glimpse_cli.files import LONGEST_NAME, LONGEST_PATH, folded, shown
 from glimpse_cli.items import Reading, Writing
@@ -162,11 +163,13 @@ class Plan:
 
     Args:
         items: in order.
+        hopeless: pictures of a table of which every row has failed already.
         failures: what has failed already.
         passed_over: files and folders that were not looked at, by why.
     """
 
     items: list[Item] = field(default_factory=list)
+    hopeless: frozenset[str] = frozenset()
     failures: list[Failure] = field(default_factory=list)
     passed_over: dict[str, int] = field(default_factory=dict)
 
@@ -190,7 +193,9 @@ def plan(settings: Settings) -> Plan:
     """
     made = Plan()
     wanted = _wanted_by_row(settings, made) if settings.rows is not None else _wanted_by_source(settings, made)
-    made.items = [item for item in (_with_short_names(item, settings, made) for item in wanted) if item.wants]
+    items = [_with_short_names(item, settings, made) for item in wanted]
+    made.items = [item for item in items if item.wants]
+    made.hopeless = frozenset(item.image for item in items if not item.wants)
     if not made.items and settings.rows is None:
         names = ", ".join(map(shown, settings.sources))
         nothing = InputError(f"there is no picture in {names}", why=_passed(made.passed_over))
@@ -247,7 +252,7 @@ def _walk(source: str, folder: str, made: Plan) -> Iterator[str]:
     top, own = os.path.realpath(source), os.path.realpath(folder)
     if top == own or _is_one(top, own):
         raise UsageError(f"{shown(source)} is the folder that is read and the one that is written", hint="another -o")
-    sheets = sheet.known(folder)
+    sheets = known(folder)
     ahead = [""]
     while ahead:
         below = ahead.pop()
@@ -298,7 +303,7 @@ def _is_picture(name: str, made: Plan) -> bool:
     return True
 
 
-def _is_sheet(entry: "os.DirEntry[str]", sheets: sheet.Sheets, made: Plan) -> bool:
+def _is_sheet(entry: "os.DirEntry[str]", sheets: Known, made: Plan) -> bool:
     """Whether a file is a contact sheet that an earlier run left among the pictures."""
     if not sheet.is_known(entry.path, sheets):
         return False
@@ -339,7 +344,7 @@ def _wanted_by_row(settings: Settings, made: Plan) -> Iterator[Item]:
         pictures.setdefault(image, []).append(row)
     for image, rows in pictures.items():
         good = [row for row in rows if isinstance(row, Row)]
-        if good and _is_inside(image):
+        if _is_inside(image):
             names = _names(image, rows, settings.writing.format)
             yield Item(settings.base, image, tuple(Want(names[row.number], row.look, row) for row in good))
 
@@ -424,7 +429,7 @@ def _refuse_collisions(items: Iterable[Item], settings: Settings) -> None:
 
 def _refuse_sheet(path: str, settings: Settings, taken: AbstractSet[str], folders: AbstractSet[str]) -> None:
     """A contact sheet that lies in the folder is one of its files."""
-    folder, place = os.path.realpath(settings.folder), sheet.place_of(path)
+    folder, place = os.path.realpath(settings.folder), place_of(path)
     if not _inside(place, folder):
         return
     name = folded(_slashed(os.path.relpath(place, folder)))

@@ -6,11 +6,12 @@ import platform
 import shutil
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from importlib.metadata import version
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +24,11 @@ from glimpse_cli.batch.journal import Journal, locked
 from glimpse_cli.batch.known import Errand, Ways
 from glimpse_cli.batch.landing import remove_temporaries
 from glimpse_cli.batch.manifest import done, metadata, write_run, write_tables
-from glimpse_cli.batch.own import ERRORS, JOURNAL, METADATA, RUN, exists, hash_of_pieces
+from glimpse_cli.batch.own import ERRORS, JOURNAL, METADATA, RUN, exists, hash_of_pieces, kept_aside
 from glimpse_cli.batch.plan import Failure, Item, Plan, Settings, plan
 from glimpse_cli.batch.pool import Pool, TaskError
 from glimpse_cli.batch.worker import Begun, Outcome
+from glimpse_cli.batch.written import Written
 from glimpse_cli.devices import Device, resolve
 from glimpse_cli.errors import DeviceError, GlimpseError, OutputError
 from glimpse_cli.files import make_folder, shown
@@ -47,6 +49,8 @@ class Summary:
         gone: pictures that an earlier run did, of which nothing is wanted any more, and whose glimpses stay.
         seconds: of wall clock.
         came_through: glimpses there are now.
+        stay: files that earlier runs made and that are something else now; this one had no more need of their names.
+        aside: files in ``.glimpse/aside``: no run's, they lay where one had to write.
     """
 
     rows: int
@@ -59,6 +63,8 @@ class Summary:
     gone: int
     seconds: float
     came_through: int
+    stay: Sequence[str] = ()
+    aside: int = 0
 
     @property
     def exit_code(self) -> int:
@@ -129,23 +135,27 @@ def run(settings: Settings, watch: Watch | None = None) -> Summary:
         if not begun:
             try:
                 if not settings.force:
-                    _refuse_foreign(made, settings)
+                    glimpses = made.names(settings.writing) if settings.form == "files" else ()
+                    _refuse_foreign(settings, chain(_beside(settings), glimpses))
             except OutputError:
                 if not _is_begun(settings):
                     raise  # else they are another run's, which began meanwhile
             held.enter_context(locked(settings.folder))
         if settings.contact_sheet:
             make_folder(Path(settings.contact_sheet).parent)  # if it cannot be made, better now than in the end
+        written = Written(settings.folder, new=not begun, replace=settings.force)
         remove_temporaries(settings.folder)
         names = partial(Item.names, writing=settings.writing)
-        journal = Journal(settings.folder, fingerprint(settings), made.items, names, force=settings.force)
+        journal = Journal(settings.folder, fingerprint(settings), made, names, force=settings.force)
         try:
-            strays.remove(settings.folder, journal, made.items)
+            if not settings.force:
+                _refuse_foreign(settings, (name for name in _beside(settings) if not written.may_be(name)))
+            strays.remove(settings.folder, journal, made)
             journal.release(gather.parts_of(settings))
-            work = _Run(settings, made, journal, device, watch or _nobody)
-            progress = work.go()
-            summary = _summary(made, progress, work.came_through, journal.gone, time.monotonic() - began)
-            write_run(Path(settings.folder), _document(settings, summary))
+            work = _Run(settings, made, journal, written, device, watch or _nobody)
+            work.go()
+            summary = work.summary(time.monotonic() - began)
+            write_run(written, _document(settings, summary))
             work.draw_sheet()  # last: it may lie on another disk, and all else is there if it cannot be written
         except KeyboardInterrupt:  # the workers were stopped in the middle of something
             remove_temporaries(settings.folder)
@@ -187,16 +197,21 @@ def fingerprint(settings: Settings) -> dict[str, Any]:
 class _Run:
     """The work of one run, on a plan, a journal and a device."""
 
-    def __init__(self, settings: Settings, made: Plan, journal: Journal, device: Device, watch: Watch) -> None:
-        self.settings, self.plan, self.journal, self.device, self.watch = settings, made, journal, device, watch
+    def __init__(  # noqa: PLR0917 - what it is made of
+        self, settings: Settings, made: Plan, journal: Journal, written: Written, device: Device, watch: Watch
+    ) -> None:
+        self.settings, self.plan, self.journal, self.written = settings, made, journal, written
+        self.device, self.watch = device, watch
         parts = str(gather.parts_of(settings))
         self.ways = Ways(parts, settings.reading, settings.writing, settings.form, settings.force)
         self.wanted = sum(len(item.wants) for item in made.items)
         self.progress = Progress(made.rows, failed=len(made.failures))
         self.sealed = settings.form != "files" and gather.is_intact(settings, journal.sealed)
         self.changed = self.died = False
+        self.stay: list[str] = []
+        written.adopt(journal.sealed)
 
-    def go(self) -> Progress:
+    def go(self) -> None:
         if self.settings.form != "files":
             gather.remove_stale(self.settings, self._lines())
         if self.journal.sealed and not self.sealed:
@@ -206,11 +221,10 @@ class _Run:
             self._work()
         if self.died or self.progress.left:
             remove_temporaries(self.settings.folder)
-            strays.remove(self.settings.folder, self.journal, self.plan.items)
+            strays.remove(self.settings.folder, self.journal, self.plan)
         else:
-            strays.forget(self.settings.folder, self.plan.items)
+            strays.forget(self.settings.folder, self.plan)
         self._finish()
-        return self.progress
 
     def _work(self) -> None:
         settings = self.settings
@@ -273,6 +287,7 @@ class _Run:
         if outcome.line is not None:
             self.journal.append(outcome.n, outcome.line)
         self.changed = self.changed or outcome.line is not None or bool(outcome.done)
+        self.stay += outcome.stay
         progress = self.progress
         progress.done += outcome.done
         progress.kept += outcome.kept
@@ -283,16 +298,16 @@ class _Run:
 
     def _finish(self) -> None:
         """Write what stands beside the glimpses, and put together what is to be one."""
-        settings, folder = self.settings, Path(self.settings.folder)
+        settings = self.settings
         if self._waits:
             return
         is_done = settings.form == "files" or self._is_as_sealed()
         if not is_done:
             gather.unseal(settings, self.journal.sealed, self._lines())
             self.journal.seal({})  # from here on a part that is missing is made again, by the next run if not by this
-        write_tables(self.plan, self.journal, folder, self._metadata())
+        write_tables(self.plan, self.journal, self.written, self._metadata())
         if not is_done:
-            self.journal.seal(gather.seal(settings, self._done, self.wanted))
+            self.journal.seal(gather.seal(settings, self._done, self.wanted, self.written))
         if settings.form != "files":
             shutil.rmtree(self.ways.folder, ignore_errors=True)
 
@@ -307,11 +322,25 @@ class _Run:
     def _metadata(self) -> Iterator[bytes]:
         return metadata(self._done(), gather.placed(self.settings, self.wanted))
 
-    @property
-    def came_through(self) -> int:
-        """Glimpses there are now; of pictures that were not begun, those that an earlier run made."""
-        known = self.progress.done + self.progress.kept
-        return sum(1 for _ in self._done()) if self.progress.left else known
+    def summary(self, seconds: float) -> Summary:
+        """What came of it."""
+        progress, folder = self.progress, self.settings.folder
+        # glimpses there are now; of pictures that were not begun, those that an earlier run made
+        came_through = sum(1 for _ in self._done()) if progress.left else progress.done + progress.kept
+        return Summary(
+            rows=progress.rows,
+            done=progress.done,
+            failed=progress.failed,
+            skipped=progress.kept + progress.left,
+            not_begun=progress.left,
+            warned=progress.warned,
+            passed_over=self.plan.passed_over,
+            gone=self.journal.gone,
+            seconds=round(seconds, 3),
+            came_through=came_through,
+            stay=[name for name in self.journal.stay + self.stay if os.path.lexists(f"{self.ways.folder}/{name}")],
+            aside=kept_aside(folder),
+        )
 
     @property
     def _waits(self) -> bool:
@@ -322,34 +351,24 @@ class _Run:
         """The contact sheet, if one is wanted and nothing is left: what was not come to may be damaged."""
         settings = self.settings
         if settings.contact_sheet and not self.progress.left:
+            sheet.refuse_foreign(settings.contact_sheet, settings.folder, force=settings.force)  # as it took its time
             glimpses = gather.first(settings, self._done(), self.wanted, sheet.COUNT)
             sheet.make(settings.contact_sheet, settings.folder, glimpses)
 
 
-def _refuse_foreign(made: Plan, settings: Settings) -> None:
-    """A first run replaces nothing: it is refused before it starts, and not a row at a time."""
+def _beside(settings: Settings) -> list[str]:
+    """The files that will hold the glimpses, or stand beside them."""
+    return [*gather.names_of(settings), METADATA, ERRORS, RUN]
+
+
+def _refuse_foreign(settings: Settings, names: Iterable[str]) -> None:
+    """What no run can have written is not replaced: a run is refused before it starts, and not a row at a time."""
     folder = Path(os.path.realpath(settings.folder))  # NEW/.. is there before NEW is made
     if not os.path.isdir(folder):  # noqa: PTH112 - a name that is too long is none
         return
-    wanted = made.names(settings.writing) if settings.form == "files" else ()
-    for name in (*gather.names_of(settings), METADATA, ERRORS, RUN, *wanted):
+    for name in names:
         if os.path.lexists(f"{folder}/{name}"):
             raise exists(Path(settings.folder, name))
-
-
-def _summary(made: Plan, progress: Progress, came_through: int, gone: int, seconds: float) -> Summary:
-    return Summary(
-        rows=progress.rows,
-        done=progress.done,
-        failed=progress.failed,
-        skipped=progress.kept + progress.left,
-        not_begun=progress.left,
-        warned=progress.warned,
-        passed_over=made.passed_over,
-        gone=gone,
-        seconds=round(seconds, 3),
-        came_through=came_through,
-    )
 
 
 def _document(settings: Settings, summary: Summary) -> dict[str, Any]:

@@ -1,47 +1,27 @@
 """The contact sheet: one picture of the first glimpses, wherever it is wanted.
 
-It may lie anywhere, also among the pictures that are read. So a run keeps the hashes of the sheets it made: such a
-sheet is replaced by the next run and never taken for an input, and any other file is a user's.
+It may lie anywhere, also among the pictures that are read. A sheet that a run noted (see `written`) is replaced by the
+next one and never taken for an input; any other file is a user's.
 """
 
-import json
 import os
-from collections.abc import Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from glimpse_cli import draw, images
-from glimpse_cli.batch.own import OWN, exists, hash_of, hash_of_file, is_intact
-from glimpse_cli.errors import InputError, OutputError
-from glimpse_cli.files import FORMATS, is_folder, make_folder, read_bytes, shown, write_whole
+from glimpse_cli.batch.own import exists, hash_of, is_intact
+from glimpse_cli.batch.written import Known, known, note, place_of
+from glimpse_cli.errors import OutputError
+from glimpse_cli.files import FORMATS, is_folder, make_folder, shown, write_whole
 
 COUNT = 60  # glimpses on a sheet
 CELL = 160  # pixels of the long side of one
 
-_KNOWN = f"{OWN}/sheets.json"
 
-Sheets = Mapping[str, list[str]]  # the hashes it may have, by its place
-
-
-def place_of(path: str) -> str:
-    """Where a sheet lies, however it is spelled."""
-    folder, name = os.path.split(path)
-    return os.path.join(os.path.realpath(folder), name)  # noqa: PTH118 - compared with the plan's strings
-
-
-def known(folder: str) -> Sheets:
-    """The sheets that runs of this folder made."""
-    with suppress(InputError, ValueError, RecursionError):
-        found = json.loads(read_bytes(Path(folder, _KNOWN)))
-        if isinstance(found, dict):
-            return {place: hashes for place, hashes in found.items() if isinstance(hashes, list)}
-    return {}
-
-
-def is_known(place: str, sheets: Sheets) -> bool:
+def is_known(place: str, sheets: Known) -> bool:
     """Whether a file is one of these sheets, as it was made."""
     return any(is_intact(Path(place), found) for found in sheets.get(place, ()))
 
@@ -73,7 +53,9 @@ def make(path: str, folder: str, glimpses: Iterable[tuple[str, NDArray[np.uint8]
     sheet = draw.contact_sheet(pictures, names, cell=CELL)
     data = images.encode_picture(sheet, FORMATS[Path(path).suffix[1:].lower()])
     make_folder(Path(path).parent)
-    _remember(folder, place_of(path), hash_of(data))
+    place, found = place_of(path), hash_of(data)
+    if list(known(folder).get(place, ()))[-1:] != [found]:
+        note(folder, place, found)
     write_whole(path, data)
 
 
@@ -82,13 +64,3 @@ def _reduced(glimpse: NDArray[np.uint8]) -> NDArray[np.uint8]:
     from glimpse_cli.draw import paper  # noqa: PLC0415 - it brings a typeface, which only a sheet pays for
 
     return paper.scaled(paper.rgb(glimpse), (CELL, CELL)) if max(glimpse.shape[:2]) > CELL else glimpse
-
-
-def _remember(folder: str, place: str, found: str) -> None:
-    """Note a sheet before it is written; the one it replaces stays known, for a run that is killed between."""
-    sheets = known(folder)
-    before = sheets.get(place, [])
-    if before[-1:] != [found]:
-        there = hash_of_file(Path(place))
-        document = {**sheets, place: [*(each for each in before if each == there), found]}
-        write_whole(Path(folder, _KNOWN), json.dumps(document).encode())

@@ -6,20 +6,18 @@ content's hash are noted. A file that has the content which was noted, and not b
 taken away, and made again if it is still wanted. A file with any other content may be a user's, and stays.
 """
 
-import errno
-import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from glimpse_cli.batch.journal import Journal, checked_line_of, files_in, parsed
+from glimpse_cli.batch.journal import Journal, files_in
+from glimpse_cli.batch.lines import append, checked_line_of, parsed
 from glimpse_cli.batch.own import OWN, take_away
-from glimpse_cli.batch.plan import Item
+from glimpse_cli.batch.plan import Plan
 from glimpse_cli.errors import OutputError
-from glimpse_cli.files import itself, write_whole
+from glimpse_cli.files import write_whole
 
 _NOTES = f"{OWN}/landing.jsonl"
-_APPEND = os.O_WRONLY | os.O_APPEND | os.O_CREAT
 
 
 def note(folder: str, some: Iterable[tuple[str, Mapping[str, str]]]) -> None:
@@ -40,29 +38,22 @@ def note(folder: str, some: Iterable[tuple[str, Mapping[str, str]]]) -> None:
         return
     path = Path(folder, _NOTES)
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = itself(path, _APPEND)
-    try:
-        # one write, for workers write at the same time; what an earlier one could not end is a line of its own
-        if os.write(descriptor, b"\n" + lines) <= len(lines):
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-    finally:
-        os.close(descriptor)
+    append(path, lines)
 
 
-def remove(folder: str, journal: Journal, items: Sequence[Item]) -> None:
+def remove(folder: str, journal: Journal, plan: Plan) -> None:
     """Take strays away, and forget the notes; of pictures that are not wanted now nothing is touched or forgotten."""
-    places = {item.image: n for n, item in enumerate(items)}
+    places = {item.image: n for n, item in enumerate(plan.items)}
     for image, files in _noted(folder):
-        if image not in places:
-            continue
-        listed = files_in(journal.line(places[image]))
-        take_away(folder, {name: found for name, found in files.items() if listed.get(name) != found})
-    forget(folder, items)
+        if image in places or image in plan.hopeless:
+            listed = files_in(journal.line(places[image])) if image in places else {}
+            take_away(folder, {name: found for name, found in files.items() if listed.get(name) != found})
+    forget(folder, plan)
 
 
-def forget(folder: str, items: Sequence[Item]) -> None:
-    """Drop the notes on these pictures, once the journal lists every file that they name."""
-    wanted = {item.image for item in items}
+def forget(folder: str, plan: Plan) -> None:
+    """Drop the notes on the plan's pictures, once the journal lists every file that they name."""
+    wanted = plan.hopeless.union(item.image for item in plan.items)
     left = [{"image": image, "files": files} for image, files in _noted(folder) if image not in wanted]
     with suppress(OSError, OutputError):
         if left:

@@ -18,10 +18,11 @@ from numpy.typing import NDArray
 from glimpse_cli import images, items
 from glimpse_cli.banks import Floats
 from glimpse_cli.batch import strays
-from glimpse_cli.batch.journal import checked_line_of, files_in
-from glimpse_cli.batch.known import Errand, Ways, held, listed, look_of, stamp_of, warned_in
+from glimpse_cli.batch.journal import files_in
+from glimpse_cli.batch.known import Errand, Ways, held, look_of, stamp_of, warned_in
 from glimpse_cli.batch.landing import Waiting, drop, land, write
-from glimpse_cli.batch.own import exists, hash_of, is_intact, is_within
+from glimpse_cli.batch.lines import checked_line_of
+from glimpse_cli.batch.own import exists, hash_of, is_intact, is_within, set_aside, take_away
 from glimpse_cli.batch.plan import Failure, Want, failure, mask_name
 from glimpse_cli.errors import GlimpseError, OutputError, PictureError, Reason
 from glimpse_cli.files import cannot_write, make_folder, read_bytes, shown
@@ -43,6 +44,7 @@ class Outcome:
         kept: glimpses found as an earlier run left them.
         warned: glimpses with a warning.
         failures: the rows that failed.
+        stay: files that an earlier run made, that are not wanted any more, and that are something else now.
     """
 
     n: int
@@ -51,6 +53,7 @@ class Outcome:
     kept: int = 0
     warned: int = 0
     failures: tuple[Failure, ...] = ()
+    stay: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,8 +194,8 @@ def begin(errand: Errand, ways: Ways) -> Outcome | Begun:
 
 def _held(errand: Errand, record: Mapping[str, Any], ways: Ways) -> Outcome:
     """A picture of which nothing is left to make."""
-    _clear(errand, ways, record["files"])
-    return Outcome(errand.n, _news(errand, record), kept=len(record["rows"]), warned=warned_in(record))
+    stay = _clear(errand, ways, record["files"])
+    return Outcome(errand.n, _news(errand, record), kept=len(record["rows"]), warned=warned_in(record), stay=stay)
 
 
 def _news(errand: Errand, record: Mapping[str, Any]) -> bytes | None:
@@ -205,7 +208,7 @@ def finish(begun: Begun, glimpses: Iterable[Floats | GlimpseError], ways: Ways) 
     """Encode and write the glimpses of a picture."""
     parts: list[Part] = []
     wrong: list[Failure] = []
-    ours = listed(begun.errand)
+    ours = files_in(begun.errand.line)
     for want, sight, glimpse in zip(begun.wants, begun.loaded.sights, glimpses, strict=True):
         try:
             if isinstance(sight, GlimpseError):
@@ -213,8 +216,8 @@ def finish(begun: Begun, glimpses: Iterable[Floats | GlimpseError], ways: Ways) 
             if isinstance(glimpse, GlimpseError):
                 raise glimpse
             outputs = _outputs(want, begun.loaded, (sight, glimpse), ways)
-            if not ways.replace:
-                _refuse_foreign(outputs, ours, ways)
+            if ways.form == "files" and not ways.replace:
+                _make_way(outputs, ours, ways)
             row = _row(want, begun, (sight, glimpse), ways)
             parts.append(_part(want, row, outputs, ways))
         except (GlimpseError, MemoryError) as error:
@@ -271,18 +274,16 @@ def _outcome(finished: Finished, lost: Mapping[Path, OutputError], ways: Ways) -
         "rows": [*before["rows"], *(part.row for part in good)],
         "errors": [failure.told() for failure in wrong],
     }
-    _clear(errand, ways, record["files"])
-    return Outcome(
-        errand.n, _news(errand, record), len(good), len(before["rows"]), warned_in(record), failures=tuple(wrong)
-    )
+    stay = _clear(errand, ways, record["files"])
+    kept, warned = len(before["rows"]), warned_in(record)
+    return Outcome(errand.n, _news(errand, record), len(good), kept, warned, tuple(wrong), stay)
 
 
 def failed(errand: Errand, error: GlimpseError, ways: Ways) -> Outcome:
     """Every row of a picture came to nothing."""
     wrong = [failure(errand.item, want, error) for want in errand.item.wants]
     record = {"image": errand.item.image, "files": {}, "rows": [], "errors": [failure.told() for failure in wrong]}
-    _clear(errand, ways)
-    return Outcome(errand.n, _news(errand, record), failures=tuple(wrong))
+    return Outcome(errand.n, _news(errand, record), failures=tuple(wrong), stay=_clear(errand, ways))
 
 
 def _outputs(want: Want, loaded: Loaded, seen: tuple[Sight, Floats], ways: Ways) -> dict[str, bytes]:
@@ -296,11 +297,13 @@ def _outputs(want: Want, loaded: Loaded, seen: tuple[Sight, Floats], ways: Ways)
     return outputs
 
 
-def _refuse_foreign(outputs: Mapping[str, bytes], ours: Collection[str], ways: Ways) -> None:
+def _make_way(outputs: Mapping[str, bytes], ours: Mapping[str, str], ways: Ways) -> None:
     """Nothing is replaced that no run wrote; but where it is the same, byte for byte, nothing is lost."""
     for name, content in outputs.items():
-        path = Path(ways.folder, name)
-        if name not in ours and os.path.lexists(path) and not is_intact(path, hash_of(content)):
+        path, found = Path(ways.folder, name), hash_of(content)
+        if name in ours:
+            set_aside(ways.folder, name, (found, ours[name]))
+        elif os.path.lexists(path) and not is_intact(path, found):
             raise exists(path)
 
 
@@ -348,13 +351,10 @@ def _row(want: Want, begun: Begun, seen: tuple[Sight, Floats], ways: Ways) -> di
     return row
 
 
-def _clear(errand: Errand, ways: Ways, written: Collection[str] = ()) -> None:
-    """Take away what an earlier run wrote for a picture that is now another, or none.
-
-    Only what the journal lists is a run's: under a wanted name may be a file of somebody else.
-    """
-    before = listed(errand).difference(written)
-    _take_away(Path(ways.folder, name) for name in before if is_within(ways.folder, name))
+def _clear(errand: Errand, ways: Ways, written: Collection[str] = ()) -> list[str]:
+    """Take away what an earlier run wrote for a picture that is now another, or none; returns what is another file."""
+    before = files_in(errand.line)
+    return take_away(ways.folder, {name: before[name] for name in before if name not in written})
 
 
 def _take_away(paths: Iterable[Path]) -> None:

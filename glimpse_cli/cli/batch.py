@@ -297,6 +297,13 @@ def _report(summary: "Summary", settings: "Settings", out: BatchOptions, said: T
     if summary.gone and settings.form == "files":
         gone = "1 picture" if summary.gone == 1 else f"{summary.gone} pictures"
         talk.warn(f"of {gone} of an earlier run nothing is wanted now; what it wrote stays (--force takes it away)")
+    if summary.stay:
+        names = ", ".join(map(files.shown, summary.stay[:LISTED])) + ", ..." * (len(summary.stay) > LISTED)
+        talk.warn(f"not as a run left it, and so it stays, though nothing of that name is wanted now: {names}")
+    if summary.aside:
+        many = "1 file" if summary.aside == 1 else f"{summary.aside} files"
+        where = files.shown(Path(settings.folder, ".glimpse", "aside"))
+        talk.warn(f"what was not as a run left it, and had to be made anew, is kept in {where}: {many}")
     if summary.warned:
         many = "1 glimpse has" if summary.warned == 1 else f"{summary.warned} glimpses have"
         talk.warn(f"{many} warnings: see {files.shown(Path(settings.folder, 'metadata.jsonl'))}")
