@@ -120,7 +120,7 @@ def write_together(contents: Mapping[Path, bytes]) -> None:
 
 
 @contextmanager
-def whole(path: Path, before: Callable[[Path], None] | None = None) -> Iterator[BinaryIO]:
+def whole(path: Path, before: Callable[[Path], None] | None = None, token: str | None = None) -> Iterator[BinaryIO]:
     """A file that is written piece by piece and is at ``path`` only when all of it is on the disk.
 
     A hidden temporary file in the same folder is written, flushed to the disk and renamed onto the target. On any
@@ -129,13 +129,17 @@ def whole(path: Path, before: Callable[[Path], None] | None = None) -> Iterator[
     Args:
         path: where it will be.
         before: called with the temporary file before it gets its name.
+        token: 16 hexadecimal digits of the temporary's name, where nobody else writes one of that name: what a killed
+            writer left is replaced by the next one.
 
     Raises:
         OutputError: the disk is full, or the like.
     """
-    temporary = temporary_beside(path)
+    temporary = temporary_beside(path, token)
     with _told_of(path):
         try:
+            if token:
+                temporary.unlink(missing_ok=True)
             with temporary.open("xb") as file:
                 yield file
                 _sync(file)
@@ -234,9 +238,9 @@ def flush_folder(folder: Path) -> None:
         flush(folder)
 
 
-def temporary_beside(path: Path) -> Path:
+def temporary_beside(path: Path, token: str | None = None) -> Path:
     """A name for a file, in the folder of the one that it will become."""
-    return path.parent / f".glimpse-{secrets.token_hex(8)}.tmp"
+    return path.parent / f".glimpse-{token or secrets.token_hex(8)}.tmp"
 
 
 def is_temporary(name: str) -> bool:

@@ -717,15 +717,12 @@ def test_a_contact_sheet_that_could_not_be_replaced_twice_is_still_known(photos,
     out, drawn = tmp_path / "out", tmp_path / "sheet.png"
     with_sheet = settings(photos, out, contact_sheet=str(drawn))
     batch.run(with_sheet)
-    genuine = sheet.write_whole
 
-    def full(path, data):
-        if str(path) == str(drawn):
-            raise OutputError("cannot write", why="No space left on device")
-        genuine(path, data)
+    def full(*_, **__):
+        raise OutputError("cannot write", why="No space left on device")
 
     with monkeypatch.context() as patched:
-        patched.setattr(sheet, "write_whole", full)
+        patched.setattr(sheet, "whole", full)
         for seed in (7, 8):
             picture(photos / "a.png", seed)
             with pytest.raises(OutputError, match="cannot write"):
@@ -957,20 +954,26 @@ def test_a_contact_sheet_is_known_though_a_run_was_killed_before_it_could_replac
     out, drawn = tmp_path / "out", tmp_path / "sheet.png"
     batch.run(with_sheet(photos, out, drawn))
     picture(photos / "a.png", 9)
-    genuine = sheet.write_whole
-
-    def kill(path, data):
-        if str(path) == str(drawn):
-            raise KeyboardInterrupt
-        genuine(path, data)
-
     with monkeypatch.context() as patched:
-        patched.setattr(sheet, "write_whole", kill)
+        patched.setattr(sheet, "whole", interrupted)
         with pytest.raises(KeyboardInterrupt):
             batch.run(with_sheet(photos, out, drawn))
     assert batch.run(with_sheet(photos, out, drawn)).skipped == 4
     batch.run(with_sheet(photos, tmp_path / "fresh", tmp_path / "fresh.png"))
     assert drawn.read_bytes() == (tmp_path / "fresh.png").read_bytes()
+
+
+def test_what_a_killed_run_left_of_a_contact_sheet_outside_its_folder_goes_with_the_next(photos, tmp_path, monkeypatch):
+    drawn = tmp_path / "sheets" / "sheet.png"
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "unlink", lambda *_, **__: None)  # of what is killed nothing is taken away
+        patched.setattr(sheet, "note", lambda *_: patched.setattr(Path, "replace", interrupted))
+        with pytest.raises(KeyboardInterrupt):
+            batch.run(with_sheet(photos, tmp_path / "out", drawn))
+    (left,) = drawn.parent.iterdir()
+    assert left.name.startswith(".glimpse-")
+    assert batch.run(with_sheet(photos, tmp_path / "out", drawn)).skipped == 4
+    assert [path.name for path in drawn.parent.iterdir()] == ["sheet.png"]
 
 
 def test_a_contact_sheet_that_cannot_be_made_is_told_before_the_work_and_costs_nothing_after_it(
@@ -1348,7 +1351,7 @@ def test_glimpses_of_other_runs_among_the_pictures_are_passed_over_unless_they_a
     assert batch.run(settings(photos / "crops", tmp_path / "out")).rows == 4
 
 
-def interrupted(*_):
+def interrupted(*_, **__):
     raise KeyboardInterrupt
 
 
@@ -1475,6 +1478,7 @@ def test_a_file_that_no_run_can_have_written_is_not_replaced_in_a_folder_that_on
         ("files", "sub/c.mask.npy"),
         ("files", METADATA),
         ("files", "errors.jsonl"),
+        ("files", "run.json"),
         ("stack", "stack.npy"),
         ("stack", METADATA),
         ("shards", "shard-000001.tar"),
@@ -1506,6 +1510,18 @@ def test_a_link_in_the_place_of_a_glimpse_is_kept_aside_as_a_link(photos, tmp_pa
     assert batch.run(settings(photos, out)).done == 1
     assert (out / ".glimpse" / "aside" / "1" / "a.png").readlink() == mine
     assert mine.exists()
+
+
+def test_what_lies_outside_the_folder_is_not_set_aside_though_a_link_leads_there(photos, tmp_path):
+    out, elsewhere = tmp_path / "out", tmp_path / "elsewhere"
+    batch.run(settings(photos, out))
+    shutil.rmtree(out / "sub")
+    elsewhere.mkdir()
+    mine = edited(elsewhere / "c.png")
+    (out / "sub").symlink_to(elsewhere)
+    summary = batch.run(settings(photos, out))
+    assert (summary.failed, summary.aside) == (2, 0)
+    assert (elsewhere / "c.png").read_bytes() == mine
 
 
 @pytest.mark.parametrize("change", ["picture", "row", "name", "force"])
@@ -1616,7 +1632,7 @@ def test_what_is_no_run_s_is_told_of(photos, tmp_path):
     (photos / "a.png").write_text("words")
     told = CliRunner().invoke(app, arguments).stderr
     assert "not as a run left it, and so it stays, though nothing of that name is wanted now: a.png\n" in told
-    assert f"not as a run left it, and had to be made anew, is kept in {out / '.glimpse' / 'aside'}: 1 file\n" in told
+    assert f"had to be made anew, is kept until you remove it: 1 file in {out / '.glimpse' / 'aside'}\n" in told
 
 
 def test_other_settings_are_refused_until_force_starts_anew(photos, tmp_path):
@@ -1851,6 +1867,12 @@ def test_rows_come_from_stdin_and_a_dry_run_touches_nothing(photos, tmp_path):
     assert (done.returncode, done.stdout) == (3, f"{photos}/a.png -> a.png\n")
     assert "line 2: column image: '../a.png'" in done.stderr
     assert not (tmp_path / "out").exists()
+
+
+def test_a_dry_run_of_wrong_rows_alone_exits_as_the_run_does(photos, tmp_path):
+    text = '{"image":"a.png","x":1,"y":2,"w":0,"h":4}\n{"image":"../a.png","x":1,"y":2,"w":3,"h":4}\n'
+    arguments = (photos, "--from", "-", "-o", tmp_path / "out")
+    assert [command(*arguments, *dry, input=text).returncode for dry in (["--dry-run"], [])] == [1, 1]
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ anew it is first set aside, in the hidden folder. ``--force`` alone replaces a u
 """
 
 import os
+import shutil
 import stat
 from collections.abc import Container, Iterable, Mapping
 from contextlib import suppress
@@ -73,13 +74,15 @@ def set_aside(folder: str | Path, name: str, ours: Container[str]) -> None:
         OutputError: it cannot be moved.
     """
     path = Path(folder, name)
-    is_folder = path.is_dir() and not path.is_symlink()  # writing will say so
-    if is_folder or not os.path.lexists(path) or not path.lstat().st_size or hash_of_file(path) in ours:
+    if not is_within(folder, name) or (path.is_dir() and not path.is_symlink()):  # writing will say so
         return
-    kept = next(kept for n in count(1) if not os.path.lexists(kept := Path(folder, ASIDE, str(n), name)))
+    if not os.path.lexists(path) or not path.lstat().st_size or hash_of_file(path) in ours:
+        return
+    places = (Path(folder, ASIDE, str(n), name) for n in count(1))
+    kept = next(place for place in places if not os.path.lexists(place))
     make_folder(kept.parent)
     try:
-        path.rename(kept)
+        shutil.move(path, kept)  # a folder of a name may be another disk
     except OSError as error:
         raise cannot_write(path, error) from error
 

@@ -154,6 +154,7 @@ def run(settings: Settings, watch: Watch | None = None) -> Summary:
             journal.release(gather.parts_of(settings))
             work = _Run(settings, made, journal, written, device, watch or _nobody)
             work.go()
+            written.make_way(RUN)  # now, for it tells how much was set aside
             summary = work.summary(time.monotonic() - began)
             write_run(written, _document(settings, summary))
             work.draw_sheet()  # last: it may lie on another disk, and all else is there if it cannot be written

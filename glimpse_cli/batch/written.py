@@ -104,8 +104,12 @@ class Written:
         if hashes[-1:] != [content]:
             note(self._folder, f"{self._root}/{name}", content)
             hashes.append(content)
+        self.make_way(name)
+
+    def make_way(self, name: str) -> None:
+        """Set aside what is no run's and has this name."""
         if not self._replace:
-            set_aside(self._folder, name, hashes)
+            set_aside(self._folder, name, self._hashes(name))
 
     def _hashes(self, name: str) -> list[str]:
         return self._known.setdefault(f"{self._root}/{name}", [])

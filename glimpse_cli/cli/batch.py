@@ -104,7 +104,11 @@ class BatchOptions:
     ] = False
     force: Annotated[
         bool,
-        typer.Option("--force", help="Start anew where FOLDER holds another run.", rich_help_panel=RUNNING),
+        typer.Option(
+            "--force",
+            help="Start anew where FOLDER holds another run; replace what no run wrote.",
+            rich_help_panel=RUNNING,
+        ),
     ] = False
     jobs: Annotated[
         str | None,
@@ -303,7 +307,9 @@ def _report(summary: "Summary", settings: "Settings", out: BatchOptions, said: T
     if summary.aside:
         many = "1 file" if summary.aside == 1 else f"{summary.aside} files"
         where = files.shown(Path(settings.folder, ".glimpse", "aside"))
-        talk.warn(f"what was not as a run left it, and had to be made anew, is kept in {where}: {many}")
+        talk.warn(
+            f"what was not as a run left it, and had to be made anew, is kept until you remove it: {many} in {where}"
+        )
     if summary.warned:
         many = "1 glimpse has" if summary.warned == 1 else f"{summary.warned} glimpses have"
         talk.warn(f"{many} warnings: see {files.shown(Path(settings.folder, 'metadata.jsonl'))}")
