@@ -963,6 +963,14 @@ def test_a_contact_sheet_is_known_though_a_run_was_killed_before_it_could_replac
     assert drawn.read_bytes() == (tmp_path / "fresh.png").read_bytes()
 
 
+def test_a_file_that_comes_to_lie_where_a_contact_sheet_will_be_while_a_run_is_at_work_stays(photos, tmp_path):
+    path = tmp_path / "sheet.png"
+    with pytest.raises(OutputError, match=r"sheet\.png exists"):
+        batch.run(with_sheet(photos, tmp_path / "out", path), lambda *_: path.write_text("mine"))
+    assert path.read_text() == "mine"
+    assert json.loads((tmp_path / "out" / "run.json").read_text())["done"] == 4
+
+
 def test_what_a_killed_run_left_of_a_contact_sheet_outside_its_folder_goes_with_the_next(photos, tmp_path, monkeypatch):
     drawn = tmp_path / "sheets" / "sheet.png"
     with monkeypatch.context() as patched:
