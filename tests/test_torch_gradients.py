@@ -2,6 +2,7 @@
 
 import importlib.util
 import math
+from argparse import Namespace
 from pathlib import Path
 
 import pytest
@@ -267,12 +268,27 @@ def test_a_box_is_recovered_from_its_crop(method):
     assert (boxes - hidden).abs().max() < 0.1
 
 
+def script(name):
+    """A file beside the tests as a module."""
+    path = Path(__file__).parent / name
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
 def test_the_example_learns_a_little(capsys):
-    path = Path(__file__).parent / "examples" / "train_localiser.py"
-    spec = importlib.util.spec_from_file_location("train_localiser", path)
-    example = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(example)
+    example = script("examples/train_localiser.py")
     torch.manual_seed(0)
     network = example.train(steps=3)
     assert "step    0:" in capsys.readouterr().out
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in network.parameters())
+
+
+def test_of_places_the_nearest_are_found_first():
+    bench = script("benchmarks/bench_training.py")
+    scene = photograph(131, 173).expand(1, 3, -1, -1).float()
+    found = bench.found(scene, "gaussian, s = d", 4.0, 0.03, Namespace(boxes=2, rounds=80))
+    assert found.shape == (len(bench.FAR), 2)
+    assert found[0].all()
+    assert found[0].sum() >= found[-1].sum()
