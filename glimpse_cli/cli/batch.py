@@ -95,7 +95,7 @@ class BatchOptions:
     contact_sheet: Annotated[
         str | None,
         typer.Option(
-            metavar="FILE", callback=output_path, help="Also one picture of the first glimpses.", rich_help_panel=OUT
+            metavar="FILE", callback=output_path, help="Also one picture of the first 60 glimpses.", rich_help_panel=OUT
         ),
     ] = None
     json: Annotated[bool, typer.Option("--json", help="The summary as JSON.", rich_help_panel=OUT)] = False
