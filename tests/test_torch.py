@@ -14,7 +14,7 @@ import glimpse_cli
 import glimpse_cli.torch as gt
 from glimpse_cli import Axis, Box, Comb, Gaussian, Hat, Nearest, Spec
 from glimpse_cli.errors import ParameterError
-from glimpse_cli.torch import _functional
+from glimpse_cli.torch import _eager, _functional, _whole
 from oracle import apply, gaussian_row, hat_row, nearest_row
 
 PADDINGS = ["zeros", "border", "reflection"]
@@ -222,12 +222,12 @@ JOBS = {  # images, glimpses of each, their size, and whether whole axes are fas
 @pytest.mark.parametrize("method", ["gaussian", "stn"])
 def test_whole_axes_are_multiplied_where_that_takes_less_than_to_begin(job, method, monkeypatch):
     (shape, N, size, whole), called = JOBS[job], []
-    for name in ("dense", "banded_glimpses"):
-        form = getattr(_functional, name)
-        monkeypatch.setattr(_functional, name, lambda *a, name=name, form=form: (called.append(name), form(*a))[1])
+    for module, name in ((_whole, "forward"), (_eager, "glimpses_at_once")):
+        form = getattr(module, name)
+        monkeypatch.setattr(module, name, lambda *a, name=name, form=form: (called.append(name), form(*a))[1])
     boxes = torch.tensor([3.0, 5, 45, 39]).expand(shape[0], N, 4)
     gt.box_glimpse(pictures(*shape, dtype=torch.float32), boxes, size, method)
-    assert called == ["dense" if whole else "banded_glimpses"]
+    assert called == ["forward" if whole else "glimpses_at_once"]
 
 
 def test_a_glimpse_of_medium_size_that_stands_for_many_is_not_multiplied_whole(monkeypatch):

@@ -76,6 +76,52 @@ def test_only_what_asks_for_a_gradient_gets_one():
     assert images.grad.abs().sum() > 0
 
 
+SHAPES = [(), (1,), (2,), (1, 2), (2, 1), (2, 2), (1, 3, 2), (2, 3, 1), (2, 1, 2), (2, 3, 2)]
+
+
+@pytest.mark.usefixtures("form")
+@pytest.mark.parametrize("shape", SHAPES)
+def test_parameters_of_any_shape_have_gradients_of_that_shape(shape):
+    generator = torch.Generator().manual_seed(3)
+    images, u = pictures(2, 2, 11, 13).requires_grad_(), torch.tensor(U).double()
+    numbers = [(low + torch.rand(shape, generator=generator).double()).requires_grad_() for low in (0.3, 0.7, 1.1)]
+    u = u[:, None] if len(shape) == 3 else u
+    looks = [
+        lambda images, a, b, c: gt.gaussian_glimpse(images, a, b, c, (3, 4)),
+        lambda images, a, b, c: gt.gaussian_glimpse(images, u, b, c, (3, 4), eps=1e-8) + a.sum(),
+        lambda images, a, b, c: gt.stn_glimpse(images, a, b - 0.9, (3, 4), "border") + c.sum(),
+    ]
+    for look in looks:
+        assert gradcheck(look, (images, *numbers), fast_mode=True)
+
+
+@pytest.mark.usefixtures("form")
+def test_one_tensor_may_be_several_parameters():
+    images, same = pictures(2, 2, 11, 13), leaf((1.3, 2.2), (3.4, 1.6))
+
+    def look(same):
+        return gt.gaussian_glimpse(images, same, same, same, (3, 4))
+
+    assert gradcheck(look, same)
+    assert gradgradcheck(look, same)
+
+
+@pytest.mark.parametrize("small", [0, math.inf])
+def test_autograd_sees_one_node(small, monkeypatch):
+    """Every other would cost a small glimpse as much as its product."""
+    monkeypatch.setattr(_functional, "SMALL", small)
+    leaves = [
+        pictures(2, 3, 23, 31, dtype=torch.float32).requires_grad_(),
+        *(leaf(*n, dtype=torch.float32) for n in (U, S, D)),
+    ]
+    for out in (gt.gaussian_glimpse(*leaves, SIZE), gt.stn_glimpse(leaves[0], *leaves[2:], SIZE)):
+        (node, _), *others = out.grad_fn.next_functions  # behind the squeeze
+        assert (node.name(), others) == ("EagerBackward", [])
+        assert {following.name() for following, _ in node.next_functions if following} == {
+            "torch::autograd::AccumulateGrad"
+        }
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("eps", [0.0, 1e-8])
 @pytest.mark.parametrize("broad", [None, (1, 0), (0, 2)])

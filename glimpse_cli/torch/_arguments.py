@@ -87,26 +87,35 @@ def shares(numbers: Tensor, images: Tensor) -> Tensor:
     return numbers / PEAKS[images.dtype] if images.dtype in PEAKS else numbers
 
 
-def aligned(images: Tensor, **parameters: Parameter) -> tuple[list[Tensor], bool]:
-    """Each parameter as float64 (B, N, 2), and whether N was spoken of.
+def aligned(images: Tensor, **parameters: Parameter) -> tuple[list[Tensor], int, bool]:
+    """Each parameter as a tensor, as it was given, N, and whether N was spoken of.
 
     Raises:
         ParameterError: a shape that does not broadcast to (B, 2) or (B, N, 2), a number that is not finite, or a
             tensor on another device.
     """
     given = {name: as_tensor(name, value, images.device) for name, value in parameters.items()}
-    several = any(t.dim() == 3 for t in given.values())
-    tensors = [t.unsqueeze(1) if t.dim() == 2 else t for t in given.values()]
-    pairs = torch.empty((), dtype=torch.float64, device=images.device).expand(images.shape[0], 1, 2)
-    found = _broadcast(*tensors, pairs)
-    shape = found[0].shape if found else ()
-    if len(shape) != 3 or shape[0] != images.shape[0] or shape[2] != 2:
+    B = images.shape[0]
+    shape = _common((B, 1, 2), *(lined(t) for t in given.values()))
+    if shape is None or len(shape) != 3 or shape[0] != B or shape[2] != 2:
         shapes = ", ".join(f"{name} {tuple(t.shape)}" for name, t in given.items())
         raise ParameterError(
-            f"parameters must broadcast to ({images.shape[0]}, 2) or ({images.shape[0]}, N, 2), got {shapes}",
+            f"parameters must broadcast to ({B}, 2) or ({B}, N, 2), got {shapes}",
             why="they are pairs (y, x) for each image of the batch, or for each of N glimpses of each image",
         )
-    return found[:-1], several
+    return list(given.values()), shape[1], any(t.dim() == 3 for t in given.values())
+
+
+def in_line(parameter: Tensor) -> Tensor:
+    """What `aligned` gave, as float64 that broadcasts to (B, N, 2)."""
+    whole = parameter.double()
+    return whole.unsqueeze(1) if whole.dim() == 2 else whole
+
+
+def lined(parameter: Tensor) -> tuple[int, ...]:
+    """The shape of a parameter, with an axis for the N glimpses of each image where it has one for images."""
+    shape = tuple(parameter.shape)
+    return (shape[0], 1, shape[1]) if len(shape) == 2 else shape
 
 
 def alike(*last: int, **given: Tensor) -> list[Tensor]:
@@ -117,37 +126,39 @@ def alike(*last: int, **given: Tensor) -> list[Tensor]:
     """
     for name, value in given.items():
         require_tensor(name, value)
-    found = _broadcast(*(t.double() for t in given.values()), next(iter(given.values())).new_empty(()).expand(last))
-    if not found or found[0].shape[found[0].dim() - len(last) :] != last:
+    shape = _common(last, *(tuple(t.shape) for t in given.values()))
+    if shape is None or shape[len(shape) - len(last) :] != last:
         wanted = ", ".join(map(str, ("...", *last)))
         shapes = ", ".join(f"{name} {tuple(t.shape)}" for name, t in given.items())
         raise ParameterError(f"parameters must broadcast to ({wanted}), got {shapes}")
-    return found[:-1]
+    return [t.double().expand(shape) for t in given.values()]
 
 
 def as_tensor(name: str, value: Parameter, device: torch.device) -> Tensor:
-    """A parameter as float64 on the device; numbers are made there, as copying them would make a GPU wait."""
+    """A parameter on the device; numbers are made there in float64, as copying them would make a GPU wait."""
     if not isinstance(value, Tensor):
-        made = [torch.full((), v, dtype=torch.float64, device=device) for v in _numbers(name, value)]
-        return torch.stack(made)
+        made = [torch.full((1,), v, dtype=torch.float64, device=device) for v in _numbers(name, value)]
+        return made[0] if len(made) == 1 else torch.cat(made)
     require_tensor(name, value)
     _require_device(name, value, device)
-    return value.double()
+    return value
 
 
-def _broadcast(*tensors: Tensor) -> list[Tensor]:
-    """The tensors in the shape that they broadcast to; none where they do not.
+def _common(*shapes: tuple[int, ...]) -> tuple[int, ...] | None:
+    """The shape that shapes broadcast to; None where they do not.
 
     Looked at before torch does, as a compiled graph cannot catch its error, and not by `torch.broadcast_shapes`, which
     loads what the compiler needs.
     """
-    for axis in range(-max(t.dim() for t in tensors), 0):
-        common: int | torch.SymInt = 1
-        for n in (t.shape[axis] for t in tensors if t.dim() >= -axis):
-            if n != 1 and common not in (1, n):
-                return []
-            common = common if n == 1 else n
-    return list(torch.broadcast_tensors(*tensors))  # type: ignore[no-untyped-call]  # torch gives it no types
+    common = []
+    for axis in range(-max(map(len, shapes)), 0):
+        longest: int = 1
+        for n in (shape[axis] for shape in shapes if len(shape) >= -axis):
+            if n != 1 and longest not in (1, n):
+                return None
+            longest = longest if n == 1 else n
+        common.append(longest)
+    return tuple(common)
 
 
 def require_tensor(name: str, value: object) -> None:

@@ -19,9 +19,14 @@ from glimpse_cli.kernels import TIE
 FARTHEST = 1e9  # px; farther out a place is moved here, so that a runaway parameter leaves finite gradients
 NARROWEST = 1e-8  # px; a bell this narrow is the nearest pixel, whatever its s: float64 places are no finer
 
+Pixels = int | Tensor  # of an axis; a tensor where several axes of unlike lengths are one, to broadcast with places
+
 
 class Axis(NamedTuple):
-    """The samples of an axis: ``near`` (..., n) int64, ``off`` (..., n) float64, ``sharp`` (...) as it is worked in."""
+    """The samples of an axis: ``near`` (..., n) int64, ``off`` (..., n) float64, ``sharp`` (...) as it is worked in.
+
+    Made with no dtype, all are float64.
+    """
 
     near: Tensor
     off: Tensor
@@ -34,8 +39,8 @@ def places(first: Tensor, step: Tensor, n: int) -> Tensor:
     return first[..., None] + step[..., None] * i
 
 
-def axis_of(  # noqa: PLR0917 - a private verb of two call sites
-    method: str, p: Tensor, s: Tensor, N: int, padding: str, dtype: torch.dtype
+def axis_of(  # noqa: PLR0917 - a private verb of three call sites
+    method: str, p: Tensor, s: Tensor, N: Pixels, padding: str, dtype: torch.dtype | None = None
 ) -> Axis:
     """The samples of a method at places p (..., n) of an axis of N pixels; s (...) is the Gaussian's."""
     if method == "gaussian":
@@ -43,36 +48,35 @@ def axis_of(  # noqa: PLR0917 - a private verb of two call sites
     return (hat_axis if method == "stn" else nearest_axis)(p, N, padding, dtype)
 
 
-def gaussian_axis(p: Tensor, s: Tensor, N: int, dtype: torch.dtype) -> Axis:
+def gaussian_axis(p: Tensor, s: Tensor, N: Pixels, dtype: torch.dtype | None) -> Axis:
     """Bells of width s (...) around places p (..., n) of an axis of N pixels."""
-    near = p.detach().round().clamp(0, N - 1)
+    near = p.detach().round().clamp(min=0).clamp(max=N - 1)
     off = (p - near).clamp(-FARTHEST, FARTHEST)
-    sharp = 0.5 / (s * s).clamp(min=NARROWEST**2)
-    return Axis(near.long(), off, sharp.to(dtype))
+    return _worked(near, off, (s * s).clamp(min=NARROWEST**2).mul(2).reciprocal(), dtype)
 
 
-def hat_axis(p: Tensor, N: int, padding: str, dtype: torch.dtype) -> Axis:
+def hat_axis(p: Tensor, N: Pixels, padding: str, dtype: torch.dtype | None) -> Axis:
     """Two-pixel hats: ``1 - off`` of pixel ``near`` and ``off`` of the next, outside by the padding.
 
     At a pixel's centre the slope is that to the next pixel, as in `grid_sample`, not 0: a spatial transformer that
     begins at the identity must still learn.
     """
     if padding == "zeros":
-        p = p.clamp(-2, N + 1)  # all of it is black there
+        p = p.clamp(min=-2).clamp(max=N + 1)  # all of it is black there
         near = p.detach().floor()
     else:
         p = _inside(p, N, padding)
         near = p.detach().floor().clamp(max=N - 2).clamp(min=0)
-    return Axis(near.long(), p - near, torch.ones_like(p[..., 0], dtype=dtype))
+    return _worked(near, p - near, torch.ones_like(p[..., 0]), dtype)
 
 
-def nearest_axis(p: Tensor, N: int, padding: str, dtype: torch.dtype) -> Axis:
+def nearest_axis(p: Tensor, N: Pixels, padding: str, dtype: torch.dtype | None) -> Axis:
     """The pixel of each place, as `kernels.Nearest` finds it: a hat whose places are whole. Outside by the padding."""
     half = p.new_full((), 0.5 + TIE)  # a tensor: of two numbers as close as this and 0.5 a tracer keeps the first alone
     p = (p.detach() + half).floor()
-    p = p.clamp(-2, N + 1) if padding == "zeros" else _inside(p, N, padding)
+    p = p.clamp(min=-2).clamp(max=N + 1) if padding == "zeros" else _inside(p, N, padding)
     nothing = p - p  # but NaN where the place is no number, which a pixel's index cannot be
-    return Axis(p.long(), nothing, torch.ones_like(p[..., 0], dtype=dtype))
+    return _worked(p, nothing, torch.ones_like(p[..., 0]), dtype)
 
 
 def weights(axis: Axis, pixels: Tensor, kernel: str, eps: float) -> tuple[Tensor, Tensor | None]:
@@ -114,6 +118,25 @@ def weights_backward(  # noqa: PLR0917 - what `weights` took and gave
     return to_off, to_sharp
 
 
+def axis_backward(  # noqa: PLR0917 - what `axis_of` took and gave
+    method: str, p: Tensor, s: Tensor, N: Tensor, padding: str, axis: Axis, to_off: Tensor, to_sharp: Tensor
+) -> tuple[Tensor, Tensor]:
+    """The gradients of places and, for the Gaussian, of s, from those of `axis_of` with no dtype: without a tape."""
+    if method == "gaussian":
+        to_s = (to_sharp * axis.sharp * axis.sharp * s).mul_(-4).masked_fill_(s * s < NARROWEST**2, 0)
+        return to_off.masked_fill(axis.off.abs() == FARTHEST, 0), to_s
+    last = N - 1
+    if padding == "border":
+        to_off = to_off.masked_fill((p < 0) | (p > last), 0)
+    elif padding == "reflection":
+        to_off = torch.where(p % (2 * last).clamp(min=1) > last, -to_off, to_off)
+    return to_off if padding == "zeros" else to_off.masked_fill(last == 0, 0), to_sharp
+
+
+def _worked(near: Tensor, off: Tensor, sharp: Tensor, dtype: torch.dtype | None) -> Axis:
+    return Axis(near, off, sharp) if dtype is None else Axis(near.long(), off, sharp.to(dtype))
+
+
 def _around(axis: Axis, pixels: Tensor) -> tuple[Tensor, Tensor]:
     """``m`` (..., n, K) of pixels and ``off`` (..., n, 1), both in the working dtype."""
     dtype = axis.sharp.dtype
@@ -129,11 +152,12 @@ def _fall(axis: Axis, m: Tensor, off: Tensor) -> Tensor:
     return m * (m - 2 * off - 2 * rest)
 
 
-def _inside(p: Tensor, N: int, padding: str) -> Tensor:
+def _inside(p: Tensor, N: Pixels, padding: str) -> Tensor:
     """Places folded into [0, N - 1]: the edge repeated ("border"), or mirrored about the edge pixel's centre."""
-    last = p.new_full((), N - 1)  # nothing branches on N, which a tracer would decide for images of every size
+    last = N - 1 if isinstance(N, Tensor) else p.new_full((), N - 1)
+    # nothing branches on its value, which a tracer would decide for images of every size
     if padding == "border":
-        folded = p.clamp(0, N - 1)
+        folded = p.clamp(min=0).clamp(max=last)
     else:
         period = (2 * last).clamp(min=1)
         p = p % period

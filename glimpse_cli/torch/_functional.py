@@ -21,6 +21,7 @@ from glimpse_cli.torch._arguments import (
     aligned,
     alike,
     as_tensor,
+    in_line,
     require_boxes,
     require_eps,
     require_images,
@@ -33,6 +34,7 @@ from glimpse_cli.torch._arguments import (
 )
 from glimpse_cli.torch._axes import Axis, axis_of, places
 from glimpse_cli.torch._dense import axis_mask, dense
+from glimpse_cli.torch._eager import Eager, Kernel, Look, is_eager, tap_name
 from glimpse_cli.torch._fused import available as fused_on
 from glimpse_cli.torch._operators import banded_glimpses, is_transformed
 from glimpse_cli.torch._spellings import Pair, box_to_comb, scale_shift_to_comb
@@ -40,14 +42,6 @@ from glimpse_cli.torch._spellings import Pair, box_to_comb, scale_shift_to_comb
 SMALL = 4_000_000  # multiply-adds of the dense form in the time that the banded one takes to begin a glimpse
 CALL = 5  # times as long it takes to begin a call
 PIXEL = 8  # multiply-adds in the time that the dense form takes to read a pixel, or to write its gradient
-
-
-class Kernel(NamedTuple):
-    """What is laid on the places: a method, with the Gaussian's eps or the others' padding."""
-
-    method: str
-    eps: float = 0.0
-    padding: str = "zeros"
 
 
 class Combs(NamedTuple):
@@ -84,8 +78,8 @@ def gaussian_glimpse(  # noqa: PLR0917 - the post's names in the post's order
     require_images(images)
     require_width(s)
     require_eps(eps)
-    (u, s, d), several = aligned(images, u=u, s=s, d=d)
-    return _look(images, Combs(u, d, s), size, Kernel("gaussian", eps=eps), several)
+    (u, s, d), N, several = aligned(images, u=u, s=s, d=d)
+    return _look(images, (u, d, s), N, size, Kernel("gaussian", eps=eps), several)
 
 
 def stn_glimpse(images: Tensor, scale: Parameter, shift: Parameter, size: Pair, padding: str = "zeros") -> Tensor:
@@ -110,9 +104,8 @@ def stn_glimpse(images: Tensor, scale: Parameter, shift: Parameter, size: Pair, 
     Source: the post, Spatial Transformer; Jaderberg et al., "Spatial Transformer Networks" (2015).
     """
     require_images(images)
-    (scale, shift), several = aligned(images, scale=scale, shift=shift)
-    u, d = scale_shift_to_comb(scale, shift, size, (images.shape[2], images.shape[3]))
-    return _look(images, Combs(u, d, d), size, Kernel("stn", padding=padding), several)
+    (scale, shift), N, several = aligned(images, scale=scale, shift=shift)
+    return _look(images, (shift, scale, None), N, size, Kernel("stn", padding=padding, spread=True), several)
 
 
 def hard_glimpse(images: Tensor, u: Parameter, d: Parameter, size: Pair, padding: str = "zeros") -> Tensor:
@@ -132,8 +125,8 @@ def hard_glimpse(images: Tensor, u: Parameter, d: Parameter, size: Pair, padding
         ParameterError: shapes that do not fit, a number that is not finite, an unknown padding.
     """
     require_images(images)
-    (u, d), several = aligned(images, u=u, d=d)
-    return _look(images, Combs(u, d, d), size, Kernel("hard", padding=padding), several)
+    (u, d), N, several = aligned(images, u=u, d=d)
+    return _look(images, (u, d, None), N, size, Kernel("hard", padding=padding), several)
 
 
 def box_glimpse(  # noqa: PLR0917 - the first three are what most callers give
@@ -166,8 +159,8 @@ def box_glimpse(  # noqa: PLR0917 - the first three are what most callers give
     kernel = _kernel(method, "border" if padding is None else padding, s)
     require_boxes(boxes, images)
     u, d = box_to_comb(boxes, size)
-    (u, d, s), several = aligned(images, u=u, d=d, s=default_width(d) if s is None else s)
-    return _look(images, Combs(u, d, s), size, kernel, several)
+    (u, d, s), N, several = aligned(images, u=u, d=d, s=default_width(d) if s is None else s)
+    return _look(images, (u, d, s if method == "gaussian" else None), N, size, kernel, several)
 
 
 def gaussian_mask(  # noqa: PLR0917 - the post's names in the post's order
@@ -225,7 +218,7 @@ def glimpse_mask(  # noqa: PLR0917 - as `box_glimpse`
     s = default_width(step) if s is None else as_tensor("s", s, u.device)
     combs = Combs(*alike(2, u=first, d=step, s=s))
     y, x = _axes(combs, size, image_size, kernel, working_dtype(u.dtype))
-    name = _tap_name(method)
+    name = tap_name(method)
     rows, columns = (axis_mask(axis, N, name, kernel.eps).sum(-2) for axis, N in zip((y, x), image_size, strict=True))
     return rows[..., :, None] * columns[..., None, :]
 
@@ -251,14 +244,31 @@ def _kernel(method: str, padding: str, s: Parameter | None) -> Kernel:
     return Kernel(method, eps=POST_EPS if padding == "zeros" else 0.0)
 
 
-def _look(images: Tensor, combs: Combs, size: Pair, kernel: Kernel, several: bool) -> Tensor:
+def _look(  # noqa: PLR0917 - what all glimpses have in common
+    images: Tensor, given: tuple[Tensor, Tensor, Tensor | None], N: int, size: Pair, kernel: Kernel, several: bool
+) -> Tensor:
     """Glimpses (B, N, C, h, w), or without N where one was asked for, in the dtype they are promised in."""
     require_size(size)
     require_padding(kernel.padding)
-    y, x = _axes(combs, size, (images.shape[2], images.shape[3]), kernel, working_dtype(images.dtype))
-    out = _pick(images, y, x) if kernel.method == "hard" else _weigh(images, y, x, kernel)
+    look = Look(kernel, (size[0], size[1]), N)
+    if kernel.method != "hard" and is_eager(images, *given):
+        out: Tensor = Eager.apply(images, *given, look, _is_little(images, N, size), _plain)  # type: ignore[no-untyped-call]  # torch's
+    else:
+        out = _plain(images, *given, look)
     out = out.to(images.dtype if images.is_floating_point() else out.dtype)
     return out if several else out.squeeze(1)
+
+
+def _plain(images: Tensor, first: Tensor, step: Tensor, s: Tensor | None, look: Look) -> Tensor:
+    """Glimpses (B, N, C, h, w) in the dtype they are computed in, by operations that torch can differentiate."""
+    kernel, size, N = look
+    shape = images.shape[0], N, 2
+    first, step, width = (in_line(t).expand(shape) for t in (first, step, step if s is None else s))
+    image_size = images.shape[2], images.shape[3]
+    if kernel.spread:
+        first, step = scale_shift_to_comb(step, first, size, image_size)
+    y, x = _axes(Combs(first, step, width), size, image_size, kernel, working_dtype(images.dtype))
+    return _pick(images, y, x) if kernel.method == "hard" else _weigh(images, y, x, kernel)
 
 
 def _axes(combs: Combs, size: Pair, image_size: Pair, kernel: Kernel, dtype: torch.dtype) -> tuple[Axis, Axis]:
@@ -276,14 +286,14 @@ def _weigh(images: Tensor, y: Axis, x: Axis, kernel: Kernel) -> Tensor:
     they run, but for float64, and else dense, as it makes nothing wait.
     """
     if images.device.type == "cpu":
-        whole = _is_little(images, y, x)
+        whole = _is_little(images, y.near.shape[1], (y.near.shape[-1], x.near.shape[-1]))
     else:
         whole = y.sharp.dtype == torch.float64 or not fused_on(images.device)
     form = dense if whole else banded_glimpses
-    return form(images, *y, *x, _tap_name(kernel.method), kernel.eps)
+    return form(images, *y, *x, tap_name(kernel.method), kernel.eps)
 
 
-def _is_little(images: Tensor, y: Axis, x: Axis) -> bool:
+def _is_little(images: Tensor, N: int, size: Pair) -> bool:
     """Whether the dense form takes less time than the banded one takes to begin, on the CPU.
 
     That is so where a glimpse is at most `SMALL` multiply-adds, C h W (H + w), or all B N of them, with `PIXEL` for
@@ -291,7 +301,7 @@ def _is_little(images: Tensor, y: Axis, x: Axis) -> bool:
     the same way; where a size is left open, as in an export, it would be closed by that, and the banded form serves
     all. Within a transform of `torch.func` a glimpse may stand for many.
     """
-    (B, C, H, W), (_, N, h), w = images.shape, y.near.shape, x.near.shape[-1]
+    (B, C, H, W), (h, w) = images.shape, size
     if any(isinstance(n, torch.SymInt) for n in (C, H, W, h, w)):
         return False
     glimpse = C * h * W * (H + w)
@@ -314,7 +324,3 @@ def _pick(images: Tensor, y: Axis, x: Axis) -> Tensor:
     values = pixels[image, :, rows.clamp(0, H - 1), columns.clamp(0, W - 1)]  # (B, N, h, w, C)
     values = shares((values.view(torch.uint16) if odd else values).to(y.sharp.dtype), images)
     return torch.where(inside[..., None], values, outside[..., None]).movedim(-1, 2)
-
-
-def _tap_name(method: str) -> str:
-    return "gaussian" if method == "gaussian" else "hat"

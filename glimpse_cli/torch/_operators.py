@@ -57,7 +57,7 @@ def _pushed_twice() -> bool:
     return sum(level.key() == torch._C._functorch.TransformType.Jvp for level in levels) > 1  # noqa: SLF001 - likewise
 
 
-def _glimpses(  # noqa: PLR0917 - an operator's arguments are flat
+def glimpses_at_once(  # noqa: PLR0917 - an operator's arguments are flat
     images: Tensor,
     near_y: Tensor,
     off_y: Tensor,
@@ -75,7 +75,7 @@ def _glimpses(  # noqa: PLR0917 - an operator's arguments are flat
     return out
 
 
-def _gradients(  # noqa: PLR0917 - an operator's arguments are flat
+def gradients_at_once(  # noqa: PLR0917 - an operator's arguments are flat
     grad: Tensor,
     images: Tensor,
     near_y: Tensor,
@@ -104,14 +104,15 @@ def _gradients(  # noqa: PLR0917 - an operator's arguments are flat
 
 
 operator: Any = partial(torch.library.custom_op, mutates_args=(), device_types=("cpu", "cuda"))
-banded = operator("glimpse_cli::banded")(_glimpses)
-banded_backward = operator("glimpse_cli::banded_backward")(_gradients)
+banded = operator("glimpse_cli::banded")(glimpses_at_once)
+banded_backward = operator("glimpse_cli::banded_backward")(gradients_at_once)
 
 
-def _at_once(*inputs: Any) -> bool:
+def at_once(*inputs: Any) -> bool:
     """Whether nothing watches the call that must see an operator: the first that is called loads torch's compiler."""
-    watched = torch.compiler.is_compiling() or torch.jit.is_tracing() or is_transformed()  # type: ignore[attr-defined,no-untyped-call]  # torch's
-    watched = watched or torch._C._len_torch_dispatch_stack() > 0  # noqa: SLF001 - it has no other name
+    if torch.compiler.is_compiling() or torch.jit.is_tracing() or is_transformed():  # type: ignore[attr-defined,no-untyped-call]  # torch's
+        return False
+    watched = torch._C._len_torch_dispatch_stack() > 0  # noqa: SLF001 - it has no other name
     tensors = [t for t in inputs if isinstance(t, Tensor)]
     plain = all(type(t) in {Tensor, torch.nn.Parameter} and t.device.type in {"cpu", "cuda"} for t in tensors)
     batched = any(map(torch._C._functorch.is_legacy_batchedtensor, tensors))  # noqa: SLF001 - autograd's own, likewise
@@ -137,7 +138,7 @@ class Banded(torch.autograd.Function):
 
     @staticmethod
     def forward(images: Tensor, *rest: Any) -> Tensor:
-        out: Tensor = (_glimpses if _at_once(images, *rest) else banded)(images, *rest)
+        out: Tensor = (glimpses_at_once if at_once(images, *rest) else banded)(images, *rest)
         return out
 
     @staticmethod
@@ -169,7 +170,7 @@ class BandedBackward(torch.autograd.Function):
 
     @staticmethod
     def forward(grad: Tensor, *rest: Any) -> tuple[Tensor, ...]:
-        out: tuple[Tensor, ...] = (_gradients if _at_once(grad, *rest) else banded_backward)(grad, *rest)
+        out: tuple[Tensor, ...] = (gradients_at_once if at_once(grad, *rest) else banded_backward)(grad, *rest)
         return out
 
     @staticmethod
