@@ -14,7 +14,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 
 import glimpse_cli
 import glimpse_cli.torch as gt
-from glimpse_cli.torch import _axes, _operators
+from glimpse_cli.torch import _axes, _eager, _operators, _whole
 
 SIZE = (5, 7)
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
@@ -73,6 +73,30 @@ def test_compiled_it_takes_another_number_than_the_first():
     compiled = torch.compile(look, fullgraph=True, backend="aot_eager")
     for s, d in ((0.9, 1.3), (0.7, 1.9), (1.4, 0.6)):
         torch.testing.assert_close(compiled(s, d), look(s, d), rtol=0, atol=1e-13)
+
+
+@pytest.mark.parametrize("name", LOOKS)
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_compiled_for_all_sizes_it_takes_batches_and_images_of_others(name):
+    torch._dynamo.reset()
+    compiled = torch.compile(LOOKS[name], fullgraph=True, dynamic=True, backend="aot_eager")
+    for B, H, W in ((2, 23, 31), (2, 29, 26), (4, 24, 31)):
+        images, u = pictures(B, 3, H, W), torch.cat([places()[0]] * 2)[:B]
+        torch.testing.assert_close(compiled(images, u), LOOKS[name](images, u), rtol=0, atol=1e-12)
+
+
+@pytest.mark.skipif(not hasattr(torch._dynamo.compiled_autograd, "_enable"), reason="torch called it otherwise")
+@pytest.mark.parametrize("form", ["dense", "banded"], indirect=True)
+@pytest.mark.usefixtures("form")
+@pytest.mark.filterwarnings("ignore")  # of torch's own compiler
+def test_of_a_call_that_is_not_compiled_the_backward_may_be():
+    torch._dynamo.reset()
+    leaves = pictures(2, 3, 23, 31).requires_grad_(), places()[0].requires_grad_()
+    want = torch.autograd.grad(loss_of(*leaves[::-1]), leaves)
+    with torch._dynamo.compiled_autograd._enable(torch.compile(backend="aot_eager")):
+        loss_of(*leaves[::-1]).backward()
+    for one, other in zip(leaves, want, strict=True):
+        torch.testing.assert_close(one.grad, other)
 
 
 @pytest.mark.usefixtures("form")
@@ -393,6 +417,37 @@ def test_off_the_cpu_no_number_is_read_by_the_host(method):
         glimpses.sum().backward()
         assert boxes.grad.shape == boxes.shape
     assert gt.gaussian_glimpse(images, (3, 4), 0.7, (1.2, 1.5), SIZE).shape == (2, 3, 5, 7)
+
+
+@pytest.mark.parametrize("form", ["dense", "banded", "summed"], indirect=True)
+@pytest.mark.parametrize("name", LOOKS)
+@pytest.mark.usefixtures("form")
+def test_torch_s_default_device_and_dtype_are_not_asked(name):
+    images, u = pictures(2, 3, 123, 131, dtype=torch.float32), places()[0].float()
+    want = LOOKS[name](images, u)
+    leaf = images.clone().requires_grad_()
+    torch.set_default_dtype(torch.float64)
+    torch.set_default_device("meta")
+    try:
+        for kept in (_whole.counting, _whole.column, _whole._beyond, _eager._spread):
+            kept.cache_clear()
+        found = LOOKS[name](leaf, u)
+        found.sum().backward()
+    finally:
+        torch.set_default_device(None)
+        torch.set_default_dtype(torch.float32)
+    assert torch.equal(found, want)
+    assert leaf.grad.abs().sum() > 0
+
+
+def test_what_was_first_made_where_nothing_is_differentiated_serves_what_is():
+    for kept in (_whole.counting, _whole.column, _whole._beyond, _eager._spread):
+        kept.cache_clear()
+    images, u = pictures(2, 3, 23, 31), places()[0].requires_grad_()
+    with torch.inference_mode():
+        outside = loss_of(u, images)
+    torch.testing.assert_close(grad(loss_of)(u.detach(), images), torch.autograd.grad(loss_of(u, images), u)[0])
+    assert outside.item() == loss_of(u, images).item()
 
 
 def test_a_parameter_on_another_device_is_refused():

@@ -154,7 +154,7 @@ def _common(*shapes: tuple[int, ...]) -> tuple[int, ...] | None:
     for axis in range(-max(map(len, shapes)), 0):
         longest: int = 1
         for n in (shape[axis] for shape in shapes if len(shape) >= -axis):
-            if n != 1 and longest not in (1, n):
+            if n != 1 and longest != 1 and n != longest:  # noqa: PLR1714 - a compiler looks for no symbol in a tuple
                 return None
             longest = longest if n == 1 else n
         common.append(longest)

@@ -88,7 +88,7 @@ class Room:
         """Room for a tensor, holding anything; what had the name before is lost."""
         flat = self._flat.get(name)
         if flat is None or flat.numel() < prod(shape):
-            flat = self._flat[name] = torch.empty(prod(shape), dtype=self._dtype)
+            flat = self._flat[name] = torch.empty(prod(shape), dtype=self._dtype, device="cpu")
         return flat[: prod(shape)].view(shape)
 
 
@@ -170,6 +170,11 @@ def _zeros(shape: Sequence[int], dtype: torch.dtype) -> Tensor:
     return torch.from_numpy(np.zeros(tuple(shape), np.float64 if dtype == torch.float64 else np.float32))
 
 
+def _count(n: int) -> Tensor:
+    """0 to n - 1, on the CPU whatever torch's default device is."""
+    return torch.arange(n, device="cpu")
+
+
 def _parts(images: Tensor, y: Axis, x: Axis, kernel: str, eps: float) -> Iterator[Part]:
     """The bands of axes (B, N, h) and (B, N, w) on images (B, C, H, W), those that reach far apart from the others.
 
@@ -186,7 +191,7 @@ def _parts(images: Tensor, y: Axis, x: Axis, kernel: str, eps: float) -> Iterato
         bx = _bands(Axis(*(t[chosen] for t in x)), (low_x[chosen], high_x[chosen]), W, kernel, eps)
         columns = C * max(stop - start for start, stop in bx.windows)
         by = _bands(Axis(*(t[chosen] for t in y)), (low_y[chosen], high_y[chosen]), H, kernel, eps, columns)
-        yield Part(torch.arange(len(reach))[chosen].tolist(), by, bx)
+        yield Part(_count(len(reach))[chosen].tolist(), by, bx)
 
 
 def _bands(  # noqa: PLR0917 - an axis, and what is laid on it
@@ -207,14 +212,14 @@ def _bands(  # noqa: PLR0917 - an axis, and what is laid on it
     first = low.clamp(max=N - K)
     k = -(-n // BLOCK)
     b = -(-n // k)
-    blocks = torch.arange(k * b).clamp(max=n - 1)
+    blocks = _count(k * b).clamp(max=n - 1)
     of_block = first[:, blocks].view(M, k, b)  # the last sample fills the last block
     lows, highs = of_block.amin(2), of_block.amax(2) + K
     P = int((highs - lows).amax())
     if n * columns * (P - SLOWER * K) > SETUP:
         lows, highs, P, b = first, first + K, K, 1
     windows = _windows(lows.amin(1), highs.amax(1), N)
-    pixels = first[..., None] + torch.arange(K)
+    pixels = first[..., None] + _count(K)
     starts = lows.repeat_interleave(b, dim=1)[:, :n, None]
     w, dark = weights(axis, pixels, kernel, eps)
     tiles = w.new_zeros(M, n, P).scatter_(-1, pixels - starts, w)
@@ -234,7 +239,7 @@ def _turned(bands: Bands, N: int) -> Turned:
     """Bands on N pixels, turned."""
     M, _, K = bands.pixels.shape
     pixels, order = bands.pixels.flatten(1).sort(dim=1)
-    first = torch.searchsorted(pixels, torch.arange(N).repeat(M, 1))
+    first = torch.searchsorted(pixels, _count(N).repeat(M, 1))
     return Turned(order // K, bands.w.flatten(1).gather(1, order), first)
 
 
@@ -289,8 +294,8 @@ def _in_table(window: Tensor, by: Bands, m: int) -> Tensor:
     """Where the pixels of glimpse m are in its window (C, R, Q), its channels one below the other: (C h, K)."""
     (C, R, _), (h, K), (y0, y1) = window.shape, by.pixels[m].shape, by.windows[m]
     if y1 - y0 > R:  # only what is read was copied
-        return torch.arange(C * h * K).view(C * h, K)
-    below = torch.arange(C) * R - y0
+        return _count(C * h * K).view(C * h, K)
+    below = _count(C) * R - y0
     return (by.pixels[m] + below[:, None, None]).flatten(0, 1)
 
 
@@ -314,8 +319,8 @@ def _weigh_back(rows_grad: Tensor, window: Tensor, by: Bands, m: int, tiles: Ten
             rows_grad.flatten(0, 1),
             window.flatten(0, 1),
             pixels.flatten(),
-            torch.arange(0, rows * K, K),
-            torch.arange(rows).repeat_interleave(K),
+            _count(rows) * K,
+            _count(rows).repeat_interleave(K),
             0,
         )
         torch.sum(dots.view(-1, *tiles.shape), dim=0, out=tiles)

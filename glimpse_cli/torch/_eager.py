@@ -18,7 +18,7 @@ from glimpse_cli.torch import _whole
 from glimpse_cli.torch._arguments import lined, working_dtype
 from glimpse_cli.torch._axes import Axis, axis_backward, axis_of
 from glimpse_cli.torch._dense import whole_precision
-from glimpse_cli.torch._operators import at_once, glimpses_at_once, gradients_at_once
+from glimpse_cli.torch._operators import at_once, banded_backward, glimpses_at_once, gradients_at_once
 from glimpse_cli.torch._whole import both, column, counting
 
 Pair = tuple[int, int]
@@ -78,7 +78,8 @@ class Eager(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         images, first, step, s, p, near, off, sharp, *kept = ctx.saved_tensors
         needs, look = ctx.needs_input_grad[:4], ctx.look
-        if torch.is_grad_enabled() or not is_eager(images, grad):
+        compiled = torch.compiler.is_compiling()  # the backward alone, by torch's compiled autograd
+        if torch.is_grad_enabled() or not (compiled or is_eager(images, grad)):
             return (*_plainly(ctx, grad, (images, first, step, s)), None, None, None)
         axes = Axis(near, off, sharp)
         to_images, to_off, to_sharp = _product_backward(ctx, grad, images, axes, kept)
@@ -104,7 +105,8 @@ def _product_backward(
         with _unless_whole(images.device):
             return _whole.backward(grad, images, axes, _whole.Kept(*kept), name, to_images, to_places)
     arguments = [grad, *_apart(images, axes, ctx.look), to_images, to_places]
-    images_grad, off_y, sharp_y, off_x, sharp_x = gradients_at_once(*arguments)
+    form = banded_backward if torch.compiler.is_compiling() else gradients_at_once
+    images_grad, off_y, sharp_y, off_x, sharp_x = form(*arguments)
     to_axes = (both(off_y, off_x), torch.stack([sharp_y, sharp_x])) if to_places else (None, None)
     return images_grad if to_images else None, *to_axes
 
@@ -152,7 +154,7 @@ def _pattern(images: Tensor, look: Look) -> tuple[Tensor | None, Tensor]:
 @lru_cache
 def _spread(size: Pair, image_size: Pair) -> tuple[Tensor, Tensor]:
     """The middles of an image's axes, and what ``scale`` adds to each place (2, 1, 1, n): see `combs`."""
-    with torch.inference_mode(mode=False):
+    with torch.inference_mode(False):
         middle = (column(*image_size) - 1) / 2
         i, n = counting(max(size)), column(*size)
         return middle, torch.where(n > 1, 2 * middle * i / (n - 1).clamp(min=1) - middle, 0.0)

@@ -32,21 +32,21 @@ class Kept(NamedTuple):
 @lru_cache
 def counting(n: int, dtype: torch.dtype = torch.float64) -> Tensor:
     """0 to n - 1, on the CPU; made once, and never written to."""
-    with torch.inference_mode(mode=False):  # else it could not be used outside of it
+    with torch.inference_mode(False):  # else it could not be used outside of it
         return torch.arange(n, dtype=dtype, device="cpu")
 
 
 @lru_cache
 def column(y: float, x: float) -> Tensor:
     """A pair as float64 (2, 1, 1, 1), beside the samples of both axes; likewise."""
-    with torch.inference_mode(mode=False):
+    with torch.inference_mode(False):
         return torch.tensor([y, x], dtype=torch.float64, device="cpu").view(2, 1, 1, 1)
 
 
 @lru_cache
 def _beyond(image_size: Pair, dtype: torch.dtype) -> Tensor:
     """0 for a pixel of an axis, and -inf where it has none: (2, 1, 1, 1, P); likewise."""
-    with torch.inference_mode(mode=False):
+    with torch.inference_mode(False):
         outside = counting(max(image_size)) >= column(*image_size)[..., None]
         return torch.zeros(outside.shape, dtype=dtype, device="cpu").masked_fill_(outside, -inf)
 
