@@ -124,13 +124,13 @@ def test_autograd_sees_one_node(small, monkeypatch):
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("eps", [0.0, 1e-8])
-@pytest.mark.parametrize("broad", [None, (1, 0), (0, 2)])
+@pytest.mark.parametrize("broad", [None, (1, 0), (0, 2), ...])
 def test_gradients_of_the_banded_form_are_those_of_the_dense_form(dtype, eps, broad, monkeypatch):
     generator = torch.Generator().manual_seed(2)
     images = torch.rand(2, 3, 90, 130, generator=generator).to(dtype).requires_grad_()
     u = (torch.rand(2, 3, 2, generator=generator).to(dtype) * 40).requires_grad_()
     s = torch.rand(2, 3, 2, generator=generator).to(dtype) + 0.3
-    if broad is not None:  # one glimpse that is computed apart from the others
+    if broad is not None:  # one glimpse that is computed apart from the others, or all of which x reaches everywhere
         s[broad] *= torch.tensor([2.5, 60])
     s.requires_grad_()
     d = (torch.rand(2, 3, 2, generator=generator).to(dtype) * 4 - 2).requires_grad_()

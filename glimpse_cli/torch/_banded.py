@@ -209,6 +209,8 @@ def _bands(  # noqa: PLR0917 - an axis, and what is laid on it
     """
     low, high = span
     (M, n), K = low.shape, int((high - low).amax())
+    if K == N:
+        return _everywhere(axis, N, kernel, eps)
     first = low.clamp(max=N - K)
     k = -(-n // BLOCK)
     b = -(-n // k)
@@ -225,6 +227,13 @@ def _bands(  # noqa: PLR0917 - an axis, and what is laid on it
     tiles = w.new_zeros(M, n, P).scatter_(-1, pixels - starts, w)
     runs = torch.stack([lows, highs], dim=2) - windows[:, :1, None]
     return Bands(axis, pixels, w, dark, starts, tiles, windows.tolist(), runs.tolist(), b)
+
+
+def _everywhere(axis: Axis, N: int, kernel: str, eps: float) -> Bands:
+    """The bands of an axis (M, n) of which a sample reaches all N pixels: one block, whose tile is the weights."""
+    (M, n), pixels = axis.near.shape, _count(N)
+    w, dark = weights(axis, pixels, kernel, eps)
+    return Bands(axis, pixels, w, dark, pixels[:1], w, [(0, N)] * M, [[(0, N)]] * M, max(n, 2))
 
 
 def _windows(low: Tensor, high: Tensor, N: int) -> Tensor:
@@ -331,5 +340,5 @@ def _weigh_back(rows_grad: Tensor, window: Tensor, by: Bands, m: int, tiles: Ten
 
 def _to_places(bands: Bands, tiles: Tensor, kernel: str) -> tuple[Tensor, Tensor]:
     """The gradients of ``off`` and ``sharp``, from those of the weights in their tiles."""
-    grad = tiles.gather(-1, bands.pixels - bands.starts)
+    grad = tiles if bands.tiles is bands.w else tiles.gather(-1, bands.pixels - bands.starts)
     return weights_backward(grad, bands.w, bands.dark, bands.axis, bands.pixels, kernel)
