@@ -162,6 +162,7 @@ HARD_PLACES = {
     "tiny s between two pixels": ((4.5, 6.5), (1e-30, 1e-5), (1.0, 1.0)),
     "far outside": ((1e6, -1e6), (0.5, 0.5), (1.0, 1.0)),
     "far outside with tiny s": ((-1e6, 1e6), (1e-20, 1e-3), (1.0, -1.0)),
+    "farther outside with tiny s": ((2e8, -3e8), (1.2e-8, 1.7e-8), (1.0, -1.0)),
     "beyond all bounds": ((1e30, -1e25), (1.0, 1e-9), (1.0, 1e20)),
     "wide": ((4.2, 6.7), (1e6, 1e12), (1.0, 1.0)),
     "wide beyond all bounds": ((4.2, 6.7), (1e30, 1e25), (1.0, 1.0)),
@@ -181,7 +182,7 @@ def test_glimpses_and_both_gradients_are_finite(name, dtype, eps, image, size):
     first = torch.autograd.grad(
         (out * torch.arange(1.0, 1 + out.numel()).view(out.shape)).sum(), inputs, create_graph=True
     )
-    second = torch.autograd.grad(sum(g.sum() for g in first), inputs)
+    second = torch.autograd.grad(sum((g * torch.linspace(0.3, 1.7, g.numel()).view_as(g)).sum() for g in first), inputs)
     for tensor in (out, *first, *second):
         assert tensor.isfinite().all()
 

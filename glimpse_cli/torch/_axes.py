@@ -18,6 +18,7 @@ from glimpse_cli.kernels import TIE
 
 FARTHEST = 1e9  # px; farther out a place is moved here, so that a runaway parameter leaves finite gradients
 NARROWEST = 1e-8  # px; a bell this narrow is the nearest pixel, whatever its s: float64 places are no finer
+BLACK = 1e3  # exponent of eps at which nothing is left to the bell, in float64 too
 
 Pixels = int | Tensor  # of an axis; a tensor where several axes of unlike lengths are one, to broadcast with places
 
@@ -96,6 +97,7 @@ def weights(axis: Axis, pixels: Tensor, kernel: str, eps: float) -> tuple[Tensor
     if eps == 0:
         return torch.softmax(logits, dim=-1), None
     dark = log(eps) + off * off * sharp  # eps beside a sum whose largest term has been divided out
+    dark = dark.clamp(max=BLACK)  # or its second derivatives are no numbers far outside
     both = torch.softmax(torch.cat([logits, dark], dim=-1), dim=-1)
     return both[..., :-1], both[..., -1:]
 
