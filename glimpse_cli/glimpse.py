@@ -1,7 +1,6 @@
 """Extract a glimpse with NumPy: ``By · I · Bxᵀ``, reading only the pixels that matter, a tile at a time."""
 
 from dataclasses import dataclass
-from itertools import accumulate
 from math import ceil, prod
 from threading import local
 from typing import Any, Literal, get_args
@@ -34,8 +33,17 @@ FARTHEST = 2.0**53  # pixels: beyond it float64 knows no fractions, nor every pi
 _CACHE = 1 << 18  # bytes that stay in the second-level cache until everyone has had his share of them
 _STRIP = 1 << 20  # bytes of the rows of a glimpse between its two axes: what lies between them stays small
 _NARROW = 128  # taps of all channels up to which they are weighed side by side
+_ROWS = 32  # of a glimpse, from which on blocks are worth their making where one or two taps do
 _KEPT = 1 << 22  # bytes that a thread keeps for its next glimpse, at most
-_thread = local()
+
+
+class _Own(local):
+    """What a thread has for itself."""
+
+    memory: NDArray[np.uint8] = np.empty(0, np.uint8)
+
+
+_own = _Own()
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,7 +219,9 @@ def contract(window: NDArray[Any], by: Bank, bx: Bank) -> Floats:
     h, w, K = by.first.size, bx.first.size, (by.weights.shape[1], bx.weights.shape[1])
     # floats may be infinite, and products meet pixels that no sample reaches: 0 inf is NaN
     exact = np.issubdtype(cube.dtype, np.floating)
-    few = max(K) <= 2 and (exact or prod(K) * h * w <= 2 * cube.shape[0] * cube.shape[1])
+    # blocks pay where samples lie close, and there are rows enough to repay the making of the columns' ones
+    close = h >= _ROWS and prod(K) * h * w > 2 * cube.shape[0] * cube.shape[1]
+    few = max(K) <= 2 and (exact or not close)
     with np.errstate(invalid="ignore", over="ignore"):  # a picture may hold infinities: they are the caller's
         # the peak divides, its inverse does not multiply: 255 becomes exactly 1
         glimpse = (_gathered if few else _banded)(cube, by, bx, PEAKS.get(window.dtype, 1))
@@ -255,12 +265,14 @@ def _taps(bank: Bank) -> tuple[NDArray[np.intp], Floats]:
 
 def _banded(cube: NDArray[Any], by: Bank, bx: Bank, peak: int) -> Floats:
     """Products of dense blocks, an axis after the other, channels side by side."""
-    (R, _, C), (h, w), dtype = cube.shape, (by.first.size, bx.first.size), by.weights.dtype
+    (R, W, C), (h, w), dtype = cube.shape, (by.first.size, bx.first.size), by.weights.dtype
     # side by side, channels meet zeros for each other: faster while these are few, but of floats 0 inf would be NaN
     g = 1 if C > 4 or C * bx.weights.shape[1] > _NARROW or np.issubdtype(cube.dtype, np.floating) else C
     down, across = list(by.blocks(_block_size(by))), list(bx.blocks(_block_size(bx), g))
     glimpse = np.empty((C // g, h, w * g), dtype)
-    (_columns_first if h > R else _rows_first)(cube, down, across, glimpse)
+    # enlarged, unless far more lies between the axes then; a single row makes slow products
+    columns_first = 1 < R < h and 2 * R * w < 3 * h * W
+    (_columns_first if columns_first else _rows_first)(cube, down, across, glimpse)
     glimpse /= peak
     return glimpse.reshape(C // g, h, w, g).transpose(1, 2, 0, 3).reshape(h, w, C)
 
@@ -287,17 +299,29 @@ def _rows_first(cube: NDArray[Any], down: list[Block], across: list[Block], glim
 
 
 def _columns_first(cube: NDArray[Any], down: list[Block], across: list[Block], glimpse: Floats) -> None:
-    """Columns of the glimpse in all rows of the image, a strip of them at a time; then its rows, which are more."""
-    (R, W, C), (groups, _, width), dtype = cube.shape, glimpse.shape, glimpse.dtype
-    count = min(max(1, _STRIP // (W * C * dtype.itemsize)), R)
-    lines, between = _memory(dtype, (count, W, C), (groups, R, width))
-    for top in range(0, R, count):
-        strip = lines[: R - top]
-        strip[...] = cube[top : top + count]
-        _columns(strip, across, between[:, top : top + count])
-    for group, part in zip(between, glimpse, strict=True):
-        for rows, pixels, matrix in down:
-            np.matmul(matrix, group[pixels], out=part[rows])
+    """Columns of the glimpse in all rows of the image, then its rows, which are more: a strip of columns at a time."""
+    (R, _, C), groups, dtype = cube.shape, len(glimpse), glimpse.dtype
+    g = C // groups
+    count = max(1, _STRIP // (R * across[0][0].stop * groups * dtype.itemsize))
+    for first in range(0, len(across), count):
+        strip = across[first : first + count]
+        left, right = strip[0][0].start, strip[-1][0].stop
+        start, stop = min(pixels.start for _, pixels, _ in strip), max(pixels.stop for _, pixels, _ in strip)
+        own = [(_moved(columns, left), _moved(pixels, start), matrix) for columns, pixels, matrix in strip]
+        window = cube[:, start // g : stop // g]
+        n = max(1, _STRIP // (window.shape[1] * C * dtype.itemsize))
+        lines, between = _memory(dtype, (min(n, R), *window.shape[1:]), (groups, R, right - left))
+        for top in range(0, R, n):
+            some = lines[: R - top]
+            some[...] = window[top : top + n]
+            _columns(some, own, between[:, top : top + n])
+        for group, part in zip(between, glimpse[:, :, left:right], strict=True):
+            for rows, pixels, matrix in down:
+                np.matmul(matrix, group[pixels], out=part[rows])
+
+
+def _moved(part: slice, start: int) -> slice:
+    return slice(part.start - start, part.stop - start)
 
 
 def _columns(lines: Floats, across: list[Block], glimpse: Floats) -> None:
@@ -309,19 +333,19 @@ def _columns(lines: Floats, across: list[Block], glimpse: Floats) -> None:
             np.matmul(rows[:, pixels], matrix.T, out=part[:, columns])
 
 
-def _memory(dtype: np.dtype[Any], *shapes: tuple[int, ...]) -> list[Floats]:
-    """Arrays of these shapes in memory that a thread keeps for its next glimpse: fresh memory costs more than its use.
+def _memory(dtype: np.dtype[Any], first: tuple[int, ...], second: tuple[int, ...]) -> tuple[Floats, Floats]:
+    """Two arrays in memory that a thread keeps for its next glimpse: fresh memory costs more than its use.
 
     What the call before gave is overwritten.
     """
-    stops = list(accumulate(-(-prod(shape) * dtype.itemsize // 64) * 64 for shape in shapes))
-    memory: NDArray[np.uint8] | None = getattr(_thread, "memory", None)
-    if memory is None or memory.size < stops[-1]:
-        memory = np.empty(stops[-1], np.uint8)
-        if memory.size <= _KEPT:
-            _thread.memory = memory
-    starts = [0, *stops]
-    return [np.ndarray(shape, dtype, memory.data, start) for shape, start in zip(shapes, starts, strict=False)]
+    start = -(-prod(first) * dtype.itemsize // 64) * 64
+    size = start + prod(second) * dtype.itemsize
+    memory = _own.memory
+    if memory.size < size:
+        memory = np.empty(size, np.uint8)
+        if size <= _KEPT:
+            _own.memory = memory
+    return np.ndarray(first, dtype, memory.data), np.ndarray(second, dtype, memory.data, start)
 
 
 def _block_size(bank: Bank) -> int:

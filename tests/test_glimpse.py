@@ -14,7 +14,7 @@ import oracle
 from glimpse_cli.banks import Axis
 from glimpse_cli.combs import Box, Comb
 from glimpse_cli.errors import ParameterError
-from glimpse_cli.glimpse import Spec, contract, coverage, extract, mask
+from glimpse_cli.glimpse import PEAKS, Spec, contract, coverage, extract, mask
 from glimpse_cli.kernels import POST_EPS, Gaussian, Hat, Nearest
 
 RNG = np.random.default_rng(7)
@@ -128,6 +128,22 @@ def test_enlarged_whole_numbers_are_the_formula(kernel, channels, shape):
     By, Bx = (np.array(matrix) for matrix in matrices(shape, spec))
     expected = np.einsum("hy,yxc,wx->hwc", By, image / 255, Bx, optimize=True)
     np.testing.assert_allclose(extract(image, spec), expected, atol=5e-6)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "channels", "step"), [(np.uint8, 3, 0.9), (np.uint16, 1, -0.31), (np.float32, 5, 0.53)]
+)
+def test_a_large_enlarged_glimpse_is_the_formula_and_what_lies_between_its_axes_is_small(dtype, channels, step):
+    image = (RNG.random((400, 331, channels)) * PEAKS.get(np.dtype(dtype), 1)).astype(dtype)
+    spec = Spec(Axis(Comb(-2.3, 0.79), Gaussian(0.7)), Axis(Comb(max(0, -step * 700), step), Gaussian(0.4)), (511, 701))
+    By, Bx = (np.array(matrix) for matrix in matrices(image.shape[:2], spec))
+    expected = np.einsum("hy,yxc,wx->hwc", By, image / PEAKS.get(image.dtype, 1), Bx, optimize=True)
+    tracemalloc.start()
+    glimpse = extract(image, spec)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    np.testing.assert_allclose(glimpse, expected, atol=5e-6)
+    assert most < glimpse.nbytes + 2.6e6
 
 
 def test_threads_do_not_share_what_they_work_in():
