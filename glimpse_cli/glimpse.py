@@ -270,8 +270,7 @@ def _banded(cube: NDArray[Any], by: Bank, bx: Bank, peak: int) -> Floats:
     g = 1 if C > 4 or C * bx.weights.shape[1] > _NARROW or np.issubdtype(cube.dtype, np.floating) else C
     down, across = list(by.blocks(_block_size(by))), list(bx.blocks(_block_size(bx), g))
     glimpse = np.empty((C // g, h, w * g), dtype)
-    # enlarged, unless far more lies between the axes then; a single row makes slow products
-    columns_first = 1 < R < h and 2 * R * w < 3 * h * W
+    columns_first = h > R and 2 * R * w < 3 * h * W  # enlarged, and not far more lies between the axes then
     (_columns_first if columns_first else _rows_first)(cube, down, across, glimpse)
     glimpse /= peak
     return glimpse.reshape(C // g, h, w, g).transpose(1, 2, 0, 3).reshape(h, w, C)
@@ -301,7 +300,7 @@ def _rows_first(cube: NDArray[Any], down: list[Block], across: list[Block], glim
 def _columns_first(cube: NDArray[Any], down: list[Block], across: list[Block], glimpse: Floats) -> None:
     """Columns of the glimpse in all rows of the image, then its rows, which are more: a strip of columns at a time."""
     (R, _, C), groups, dtype = cube.shape, len(glimpse), glimpse.dtype
-    g = C // groups
+    g, product = C // groups, np.multiply if R == 1 else np.matmul  # of one row a matmul is slow
     count = max(1, _STRIP // (R * across[0][0].stop * groups * dtype.itemsize))
     for first in range(0, len(across), count):
         strip = across[first : first + count]
@@ -315,9 +314,8 @@ def _columns_first(cube: NDArray[Any], down: list[Block], across: list[Block], g
             some = lines[: R - top]
             some[...] = window[top : top + n]
             _columns(some, own, between[:, top : top + n])
-        for group, part in zip(between, glimpse[:, :, left:right], strict=True):
-            for rows, pixels, matrix in down:
-                np.matmul(matrix, group[pixels], out=part[rows])
+        for rows, pixels, matrix in down:
+            product(matrix, between[:, pixels], out=glimpse[:, rows, left:right])
 
 
 def _moved(part: slice, start: int) -> slice:
