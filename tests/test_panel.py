@@ -1,5 +1,7 @@
 """Pages of glimpses: everything is on them, at the size and in the colours that were promised."""
 
+from math import ceil, floor
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -317,11 +319,17 @@ def test_a_window_holds_all_of_a_box_that_it_has_room_for(corner, extent, glimps
     (x0, y0), (w, h) = corner, extent
     rows, cols = zoomed((1000, 1200), (x0, y0, x0 + w, y0 + h), glimpse, methods)
     room = view_room(panels._mask_side(glimpse, panels._room(methods, 1600)), DAY)
-    if max(w, h) + 1 <= room:
+    if max(ceil(x0 + w) - floor(x0), ceil(y0 + h) - floor(y0)) <= room:
         assert rows.start <= y0
         assert y0 + h <= rows.stop
         assert cols.start <= x0
         assert x0 + w <= cols.stop
+
+
+def test_a_window_holds_the_last_pixel_of_a_box_that_just_fits_into_it():
+    rows, cols = zoomed((782, 914), (25.89, 301.25, 284.89, 539.25), (73, 51), 1)
+    assert (rows.start, rows.stop) == (301, 540)
+    assert (cols.start, cols.stop) == (25, 285)
 
 
 def test_a_window_holds_the_box_and_something_around_it_or_its_first_corner():

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from math import ceil
+from math import ceil, floor
 from typing import Any
 
 import numpy as np
@@ -83,7 +83,8 @@ def zoomed(
     room, side = view_room(_mask_side(size, _room(methods, width)), DAY), max(x1 - x0, y1 - y0, AROUND)
     wanted = max(ceil(1.12 * side), ceil(side) + 2)
     seen = room // max(1, room // wanted)  # pixels, each of them a whole number of pixels of the page
-    around = (seen - side) / 2 if side + 1 <= seen else 0.2 * seen
+    whole = max(ceil(x1) - floor(x0), ceil(y1) - floor(y0)) <= seen
+    around = (seen - side) / 2 if whole else 0.2 * seen
     return _window(y0, y1, image_size[0], around, seen), _window(x0, x1, image_size[1], around, seen)
 
 
@@ -171,8 +172,9 @@ def _mask_side(size: tuple[int, int], room: int) -> int:
 
 
 def _window(low: float, high: float, N: int, around: float, longest: int) -> range:
-    length = int(min(N, longest, max(1, np.ceil(high - low + 2 * around))))
-    start = int(min(max(np.floor(low - around), 0), N - length))
+    first = floor(low) - floor(around)  # of what is around, whole pixels: so that the last one of the box has room
+    length = min(N, longest, max(1, ceil(high - low + 2 * around), ceil(high) - first))
+    start = min(max(first, 0), N - length)
     return range(start, start + length)
 
 
