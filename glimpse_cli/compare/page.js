@@ -5,7 +5,7 @@ function sortable(table) {
   const body = table.tBodies[0];
   const order = [...body.rows];
   for (const head of table.tHead.rows[0].cells) {
-    head.firstElementChild.addEventListener("click", () => {
+    head.querySelector("button")?.addEventListener("click", () => {
       const first = head.dataset.first;
       const other = first === "ascending" ? "descending" : "ascending";
       const sense = head.getAttribute("aria-sort") === first ? other : first;
@@ -48,5 +48,5 @@ function slider(figure) {
   figure.hidden = false;
 }
 
-document.querySelectorAll("table:has(button)").forEach(sortable);
+document.querySelectorAll("table").forEach(sortable);
 document.querySelectorAll(".slider").forEach(slider);
