@@ -9,7 +9,7 @@ from PIL import Image
 
 from glimpse_cli.banks import Axis
 from glimpse_cli.combs import Comb
-from glimpse_cli.draw.outlines import GROUND, Colour, Pixels, Rect, draw_frame, draw_outline, rule_faintly
+from glimpse_cli.draw.outlines import GROUND, RULED, Colour, Pixels, Rect, draw_frame, draw_outline, rule_faintly
 from glimpse_cli.kernels import Gaussian
 
 Curve = NDArray[np.float64]
@@ -45,7 +45,6 @@ SQUARES = 640  # a picture at most half as long is enlarged to this, so that its
 THINNEST = 24  # pixels, the short side of a picture as it is shown: 1 x 1000 must be seen
 LINE_2 = 280  # pixels of the canvas from which on lines are two pixels wide
 OUTSIDE = 3  # pixels around an outlined picture, for the outline of all of it
-COARSE = 12  # pixels of a square from which on the squares are ruled
 FAR = 1.6  # times the usual weight: a higher one is left out of what brightness is measured by
 ABOVE = 1.1  # times the usual weight: what is full brightness then
 BROKEN = slice(3, 5)  # rows of a strip where a weight that is higher than it has a gap
@@ -273,7 +272,7 @@ def _dimmed(picture: Image.Image, cy: NDArray[np.float32], cx: NDArray[np.float3
 
 def _draw_squares(picture: Pixels, y: _Span, x: _Span) -> None:
     """Faint lines between the pixels, where these are large enough to be seen as squares."""
-    if min(y.shown // y.N, x.shown // x.N) >= COARSE:
+    if min(y.shown // y.N, x.shown // x.N) >= RULED:
         rule_faintly(picture, *(np.arange(1, span.N) * span.shown // span.N for span in (y, x)))
 
 

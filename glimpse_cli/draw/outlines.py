@@ -14,6 +14,7 @@ WHITE: Colour = (255, 255, 255)
 GROUND: Colour = (18, 19, 22)  # what pictures lie on, and the casing of lines
 CASING = 0.6  # opacity
 FAINT = 0.08  # opacity
+RULED = 12  # pixels of a square from which on squares are ruled
 
 SMALLEST = 3  # pixels inside the outline of a box, however small it is
 FINDABLE = 24  # a box shorter than this on both sides gets ticks that point at it

@@ -10,16 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont, features
 
-from glimpse_cli.draw.outlines import Colour, Pixels, rule_faintly
+from glimpse_cli.draw.outlines import RULED, WHITE, Colour, Pixels, rule_faintly
 
-WHITE: Colour = (255, 255, 255)
 INK: Colour = (30, 32, 36)
 QUIET: Colour = (102, 106, 114)  # 5.4 : 1 on white
 HAIR: Colour = (220, 222, 226)
 UNKNOWN: Colour = (214, 0, 214)  # what is no number
 
 THINNEST = 12  # pixels of a side of a picture that is reduced: 1000 x 3 must be seen
-RULED = 12  # pixels of a square from which on the squares of an enlarged picture are ruled
 
 # What Pillow's own typeface has no letters for, and what reads the same: it has those of ASCII and little else.
 PLAIN = str.maketrans(
