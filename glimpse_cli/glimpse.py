@@ -31,7 +31,7 @@ MAX_SIDE = 32768
 FARTHEST = 2.0**53  # pixels: beyond it float64 knows no fractions, nor every pixel
 
 _CACHE = 1 << 18  # bytes that stay in the second-level cache until everyone has had his share of them
-_STRIP = 1 << 20  # bytes of the rows of a glimpse between its two axes: what lies between them stays small
+_STRIP = 1 << 20  # bytes of a strip of what lies between the two axes of a glimpse: all of it may be large
 _NARROW = 128  # taps of all channels up to which they are weighed side by side
 _ROWS = 32  # of a glimpse, from which on blocks are worth their making where one or two taps do
 _KEPT = 1 << 22  # bytes that a thread keeps for its next glimpse, at most
