@@ -427,6 +427,17 @@ def test_a_parquet_that_unpacks_to_more_than_a_file_may_hold_is_refused_before_i
     assert "t.parquet holds more than 512 MiB" in refused(data, ".parquet")
 
 
+def test_categories_of_a_data_frame_count_once_a_row():
+    arrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    many = 40_000  # all of whose names come with each batch: together these are 800 MiB
+    names = arrow.array([f"{'photographs' * 40}/{n:09}.jpg" for n in range(many)]).dictionary_encode()
+    columns = {column: arrow.repeat(1.0, many) for column in ("x", "y", "w", "h")}
+    sink = arrow.BufferOutputStream()
+    parquet.write_table(arrow.table({"image": names, **columns}), sink)
+    found = rows(sink.getvalue().to_pybytes(), ".parquet")
+    assert (len(found), found[-1].image[-13:]) == (many, "000039999.jpg")
+
+
 def test_a_parquet_of_two_columns_of_one_name_or_of_a_date_that_is_none_is_refused():
     arrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
     names, ones = ["image", "x", "y", "w", "h", "t"], [arrow.array([1.0])] * 4

@@ -182,7 +182,9 @@ def _parquet(data: bytes, name: str) -> _Table:
         file = parquet.ParquetFile(arrow.BufferReader(data))
         size = 0
         for batch in file.iter_batches(_BATCH):  # a few bytes may say of a billion rows that they are equal
-            size += batch.nbytes + 8 * batch.num_rows  # of a column of nothing, nbytes are none
+            # a data frame's categories come with every batch, all of them; of a column of nothing, nbytes are none
+            plain = (c.dictionary_decode() if isinstance(c, arrow.DictionaryArray) else c for c in batch.columns)
+            size += sum(column.nbytes for column in plain) + 8 * batch.num_rows
             if size > MAX_BYTES:
                 raise UsageError(f"{name} holds more than {MAX_BYTES / 2**20:g} MiB", hint="several tables")
         columns = file.schema_arrow.names
