@@ -632,19 +632,37 @@ def test_a_run_that_began_while_another_was_planned_is_told_of_or_gone_on_with(p
 
 
 @pytest.mark.parametrize("name", ["lock", "journal.jsonl", "landing.jsonl", "sheets.json"])
-@pytest.mark.parametrize("kind", ["link", "name", "pipe", "folder"])
+@pytest.mark.parametrize("kind", ["link", "pipe", "folder"])
 def test_what_a_run_keeps_for_itself_are_plain_files(kind, name, photos, tmp_path):
     own = tmp_path / "out" / ".glimpse"
     own.mkdir(parents=True)
-    links = {"link": Path.symlink_to, "name": Path.hardlink_to}
-    if kind in links:
-        links[kind](own / name, photos / "a.png")
+    if kind == "link":
+        (own / name).symlink_to(photos / "a.png")
     else:
         {"pipe": os.mkfifo, "folder": Path.mkdir}[kind](own / name)
     before = (photos / "a.png").read_bytes()
     with pytest.raises(OutputError, match=f"{name} is "):
         batch.run(settings(photos, tmp_path / "out", force=True, contact_sheet=str(tmp_path / "sheet.png")))
     assert (photos / "a.png").read_bytes() == before
+
+
+@pytest.mark.parametrize("name", ["lock", "journal.jsonl", "landing.jsonl", "written.jsonl", "sheets.json"])
+def test_a_file_that_is_a_picture_by_another_name_is_not_written(name, photos, tmp_path):
+    (tmp_path / "out" / ".glimpse").mkdir(parents=True)
+    (tmp_path / "out" / ".glimpse" / name).hardlink_to(photos / "a.png")
+    before = (photos / "a.png").read_bytes()
+    assert batch.run(settings(photos, tmp_path / "out", force=True)).done == 4
+    assert (photos / "a.png").read_bytes() == before
+
+
+def test_a_copy_that_shares_its_files_stays_as_it_is_when_the_run_goes_on(photos, tmp_path):
+    out, shared = tmp_path / "out", tmp_path / "shared"
+    batch.run(settings(photos, out))
+    shutil.copytree(out, shared, copy_function=os.link)
+    before = tree(shared), (shared / ".glimpse" / "journal.jsonl").read_bytes()
+    picture(photos / "new.png", 9)
+    assert (batch.run(settings(photos, out)).done, batch.run(settings(photos, out)).skipped) == (1, 5)
+    assert (tree(shared), (shared / ".glimpse" / "journal.jsonl").read_bytes()) == before
 
 
 @pytest.mark.parametrize("name", ["lock", "journal.jsonl"])

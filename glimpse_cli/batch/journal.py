@@ -23,8 +23,9 @@ from glimpse_cli.batch.lines import checked_line_of, line_of, parsed
 from glimpse_cli.batch.own import ASIDE, JOURNAL, OWN, PARTS, take_away
 from glimpse_cli.batch.plan import Item, Plan
 from glimpse_cli.errors import OutputError, UsageError
-from glimpse_cli.files import cannot_write, itself, make_folder, shown
+from glimpse_cli.files import cannot_write, itself, make_folder, shown, whole
 
+_LOCK = "lock"
 _NOTHING = -1
 
 
@@ -42,38 +43,31 @@ def locked(folder: str) -> Iterator[None]:
     make_folder(own)
     _refuse_links(own)
     try:
-        lock = open(own / "lock", "a+b", buffering=0, opener=itself)  # noqa: SIM115 - closed below
+        lock = open(own / _LOCK, "a+b", buffering=0, opener=itself)  # noqa: SIM115 - closed below
     except OSError as error:
         raise OutputError(f"cannot write in {shown(folder)}", why=error.strerror) from error
     with lock:
         _take(lock, folder)
+        _unshare(own)
         try:
             yield
         finally:
-            with suppress(OSError):
-                lock.truncate(0)
+            _say(lock, "")
 
 
 def _refuse_links(own: Path) -> None:
-    """What a run keeps for itself are files and folders of its own: a link would lead to somebody else's.
-
-    So would a second name: the lock and the journal are written where they are, and not replaced.
-    """
+    """What a run keeps for itself are files and folders of its own: a link would lead to somebody else's."""
     folders = {own, *(own / Path(name).name for name in (PARTS, ASIDE))}
     try:
         for path in (own, *own.iterdir()):
             is_folder = path in folders
             try:
-                found = path.lstat()
+                mode = path.lstat().st_mode
             except FileNotFoundError:  # of a run that is at work
                 continue
-            mode = found.st_mode
             if not (stat.S_ISDIR(mode) if is_folder else stat.S_ISREG(mode)):
                 kind = "a link" if stat.S_ISLNK(mode) else f"no {'folder' if is_folder else 'file'}"
                 raise OutputError(f"{shown(path)} is {kind}", why="what a run keeps for itself lies in its folder")
-            if not is_folder and found.st_nlink > 1:
-                why, hint = "what is written into it would be in the other too", "a copy that shares no files: cp -a"
-                raise OutputError(f"{shown(path)} is a file with another name as well", why=why, hint=hint)
     except OSError as error:
         raise OutputError(f"cannot read {shown(own)}", why=error.strerror) from error
 
@@ -89,10 +83,27 @@ def _take(lock: BinaryIO, folder: str) -> None:
         ) from error
     except OSError:  # a network disk that keeps no locks
         return
-    with suppress(OSError):  # a full disk: the lock holds without its words
-        lock.truncate(0)
-        began = time.strftime("%Y-%m-%d %H:%M:%S")
-        lock.write(f"process {os.getpid()} on {socket.gethostname()} since {began}".encode())
+    _say(lock, f"process {os.getpid()} on {socket.gethostname()} since {time.strftime('%Y-%m-%d %H:%M:%S')}")
+
+
+def _say(lock: BinaryIO, holder: str) -> None:
+    """Who holds it; a full disk, or another name that the file has as well, leaves the lock without its words."""
+    with suppress(OSError):
+        if not _is_shared(os.fstat(lock.fileno())):
+            lock.truncate(0)
+            lock.write(holder.encode())
+
+
+def _unshare(own: Path) -> None:
+    """Replace files that have another name as well, as after ``cp -al``, by copies: they are written where they are."""
+    for path in own.iterdir():
+        if path.name != _LOCK and path.is_file() and _is_shared(path.stat()):
+            with whole(path) as copy, path.open("rb") as file:
+                shutil.copyfileobj(file, copy)
+
+
+def _is_shared(found: os.stat_result) -> bool:
+    return found.st_nlink > 1
 
 
 class Journal:
