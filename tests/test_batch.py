@@ -1365,6 +1365,13 @@ def test_what_workers_are_forked_from_says_nothing(photos, tmp_path):
         time.sleep(0.05)
 
 
+def test_none_but_the_server_of_workers_is_mute():
+    loads = "import os, sys; sys.argv[:] = {}; import glimpse_cli.batch.mute; os.write(2, b'said')"
+    for argv, of, said in ((["-c"], "", b"said"), (["glimpse"], " # multiprocessing.forkserver", b"")):
+        code = loads.format(argv) + of
+        assert subprocess.run([sys.executable, "-c", code], check=True, capture_output=True).stderr == said
+
+
 def test_a_source_that_is_given_twice_is_refused_in_words(photos, tmp_path):
     with pytest.raises(UsageError, match=r"photos/a\.png is given twice"):
         planned(settings(photos, tmp_path / "out", sources=(str(photos), str(photos))))

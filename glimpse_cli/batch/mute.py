@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 
-if sys.argv[:1] == ["-c"]:  # the server; a tool that loads every module keeps its voice
+# the server, by what it was begun with: Python's library may have replaced ``sys.argv``; all others keep their voice
+if any("multiprocessing.forkserver" in word for word in sys.orig_argv):
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
