@@ -1545,6 +1545,18 @@ def test_a_link_in_the_place_of_a_glimpse_is_kept_aside_as_a_link(photos, tmp_pa
     assert mine.exists()
 
 
+def test_nothing_is_set_aside_through_a_link(photos, tmp_path):
+    out, elsewhere = tmp_path / "out", tmp_path / "elsewhere"
+    batch.run(settings(photos, out))
+    elsewhere.mkdir()
+    (out / ".glimpse" / "aside").mkdir()
+    (out / ".glimpse" / "aside" / "1").symlink_to(elsewhere)
+    (out / "a.png").write_bytes(b"mine")
+    assert batch.run(settings(photos, out)).aside == 1
+    assert (out / ".glimpse" / "aside" / "2" / "a.png").read_bytes() == b"mine"
+    assert not [*elsewhere.iterdir()]
+
+
 def test_what_lies_outside_the_folder_is_not_set_aside_though_a_link_leads_there(photos, tmp_path):
     out, elsewhere = tmp_path / "out", tmp_path / "elsewhere"
     batch.run(settings(photos, out))

@@ -78,8 +78,9 @@ def set_aside(folder: str | Path, name: str, ours: Container[str]) -> None:
         return
     if not os.path.lexists(path) or not path.lstat().st_size or hash_of_file(path) in ours:
         return
-    places = (Path(folder, ASIDE, str(n), name) for n in count(1))
-    kept = next(place for place in places if not os.path.lexists(place))
+    places = (f"{ASIDE}/{n}/{name}" for n in count(1))
+    free = (place for place in places if is_within(folder, place) and not os.path.lexists(Path(folder, place)))
+    kept = Path(folder, next(free))
     make_folder(kept.parent)
     try:
         shutil.move(path, kept)  # a folder of a name may be another disk
