@@ -1,4 +1,4 @@
-"""Loaded first by the server that workers are forked from: from then on it hears no SIGHUP and says nothing.
+"""Loaded by the server that workers are forked from: from then on it hears no SIGHUP and says nothing.
 
 `pool` begins it like that; but where it died, as where the system has no process left, Python's library begins another.
 """

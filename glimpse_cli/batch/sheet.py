@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from glimpse_cli import draw, images
-from glimpse_cli.batch.own import exists, hash_of, is_intact
+from glimpse_cli.batch.own import exists, hash_of, hash_of_file
 from glimpse_cli.batch.written import Known, known, note, place_of
 from glimpse_cli.errors import OutputError
 from glimpse_cli.files import FORMATS, is_folder, make_folder, shown, whole
@@ -23,7 +23,7 @@ CELL = 160  # pixels of the long side of one
 
 def is_known(place: str, sheets: Known) -> bool:
     """Whether a file is one of these sheets, as it was made."""
-    return any(is_intact(Path(place), found) for found in sheets.get(place, ()))
+    return place in sheets and hash_of_file(Path(place)) in sheets[place]
 
 
 def refuse_foreign(path: str, folder: str, *, force: bool) -> None:
