@@ -11,7 +11,7 @@ import glimpse_cli
 
 PACKAGE = Path(glimpse_cli.__file__).parent
 ROOMS = [
-    "errors", "combs", "kernels", "banks", "glimpse", "torch", "devices", "files", "images",
+    "errors", "mute", "combs", "kernels", "banks", "glimpse", "torch", "devices", "files", "images",
     "draw", "places", "tables", "items", "batch", "compare", "cli",
 ]  # fmt: skip
 KNOWS = {  # who may import what, at any depth of the file

@@ -39,7 +39,7 @@ _PATIENCE = 3.0  # seconds that the end of a pool may take
 _TRIES = 5  # pools that may break in a row before the run is given up
 
 # What a worker needs is loaded once, in a server process that holds nothing else and that the workers are forked from.
-_PRELOAD = ["glimpse_cli.batch.mute", "glimpse_cli.batch.worker", *(f"PIL.{name}" for name in PLUGINS.values())]
+_PRELOAD = ["glimpse_cli.mute", "glimpse_cli.batch.worker", *(f"PIL.{name}" for name in PLUGINS.values())]
 _SIGNALS = {known.value: known.name for known in signal.Signals}
 
 

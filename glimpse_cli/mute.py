@@ -1,6 +1,7 @@
-"""Loaded by the server that workers are forked from: from then on it hears no SIGHUP and says nothing.
+"""Loaded first by the server that workers are forked from: from then on it hears no SIGHUP and says nothing.
 
-`pool` begins it like that; but where it died, as where the system has no process left, Python's library begins another.
+`batch.pool` begins it like that; but where it died, as where the system has no process left, Python's library begins
+another. Not in `batch`, which brings all that may fail to load.
 """
 
 import os
