@@ -1,5 +1,6 @@
 """A run from folders and tables to files: what is planned, what comes out, what is refused, what is done again."""
 
+import errno
 import json
 import os
 import re
@@ -948,6 +949,23 @@ def test_a_contact_sheet_of_an_earlier_run_is_replaced_and_is_no_input_among_the
     assert batch.run(settings(photos, tmp_path / "out")).rows == 5
     path.write_bytes(before + b"a hand was here")
     with pytest.raises(UsageError, match="is also an input"):
+        batch.run(wanted)
+
+
+def test_a_contact_sheet_that_may_not_be_removed_is_told_in_words(photos, tmp_path, monkeypatch):
+    path, genuine = tmp_path / "sheet.png", Path.unlink
+    wanted = with_sheet(photos, tmp_path / "out", path)
+    batch.run(wanted)
+    for image in photos.rglob("*.png"):
+        image.write_text("words")
+
+    def unlink(self, **how):
+        if self == path:
+            raise PermissionError(errno.EACCES, "Permission denied")
+        genuine(self, **how)
+
+    monkeypatch.setattr(Path, "unlink", unlink)
+    with pytest.raises(OutputError, match=r"cannot write .*sheet\.png"):
         batch.run(wanted)
 
 
