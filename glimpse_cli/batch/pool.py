@@ -196,14 +196,16 @@ class _Flight(Generic[T]):
         self.size = 1
         self.lost = False
         self.heard = time.monotonic()
+        self.looked = math.inf  # when the last tick ended, by the clock
         self.paused = -math.inf  # when time last went by in which no worker could work
 
     def finished(self) -> "set[Future[Any]]":
         """What came to its end within a tick."""
-        began = time.time()
         done, _ = wait(self.flying, _TICK, FIRST_COMPLETED)
-        if time.time() - began > _TICK + _PAUSE:
+        now = time.time()
+        if now - self.looked > _TICK + _PAUSE:
             self.paused = time.monotonic()
+        self.looked = now
         return done
 
     def next(self) -> "_Chunk[T]":
