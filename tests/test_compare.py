@@ -188,16 +188,22 @@ def test_pixels_are_counted_one_by_one(method, padding):
     row = row_of(compared(PHOTO, BoxPlace((-9, 5, 40, 29.5)), padding=padding), method)
     By, Bx = np.array(dense(row.sight.spec.y, 5, 31)), np.array(dense(row.sight.spec.x, 7, 47))
     mask = np.multiply.outer(By.sum(axis=0), Bx.sum(axis=0))
-    assert row.pixels_seen == np.count_nonzero(mask > 1e-3)
+    assert row.pixels_seen == np.count_nonzero(mask > 1e-3 / (24.5 / 5) / (49 / 7))
     if method != "gaussian":
         assert row.pixels_read == np.count_nonzero(mask)
     else:  # a bell has no end: as far as float32 sees it
         assert row.pixels_seen < row.pixels_read <= 31 * 47
 
 
+def test_of_steps_however_wide_the_pixels_below_the_bells_are_seen():
+    picture = np.full((300, 500), 77, np.uint8)
+    assert row_of(compared(picture, BoxPlace((0, 0, 500, 300)), size=(5, 7)), "gaussian").pixels_seen == 300 * 500
+
+
 def test_a_pixel_that_weighs_just_the_least_is_not_seen():
     ay, ax = np.array([1.0, 0.5, 0]), np.array([2e-3, 1e-3, 0])
-    assert measures.pixels_seen(ay, ax) == 1
+    assert measures.pixels_seen(ay, ax, 1) == 1
+    assert measures.pixels_seen(ay, ax, 2) == 3
     assert measures.pixels_read(ay, ax) == 4
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from glimpse_cli.banks import Bank, Floats
 
-WEIGHTY = 1e-3  # of the glimpse's sum: what a pixel must weigh to be counted as seen
+WEIGHTY = 1e-3  # of an even share of a sample: what a pixel must weigh to be counted as seen
 _SSIM_WINDOW = 7  # pixels a side of the window in which structures are compared
 
 
@@ -65,9 +65,9 @@ def pixels_read(ay: NDArray[np.float64], ax: NDArray[np.float64]) -> int:
     return int(np.count_nonzero(ay)) * int(np.count_nonzero(ax))
 
 
-def pixels_seen(ay: NDArray[np.float64], ax: NDArray[np.float64]) -> int:
-    """How many of them weigh more than `WEIGHTY` in the glimpse's sum."""
+def pixels_seen(ay: NDArray[np.float64], ax: NDArray[np.float64], pixels: float) -> int:
+    """How many of them weigh more than `WEIGHTY` in the glimpse's sum, if so many ``pixels`` share a sample."""
     ascending = np.sort(ax)
     with np.errstate(divide="ignore"):
-        least = WEIGHTY / ay  # what a column must weigh for a pixel of this row to count
+        least = WEIGHTY / pixels / ay  # what a column must weigh for a pixel of this row to count
     return int((ax.size - np.searchsorted(ascending, least, side="right")).sum())

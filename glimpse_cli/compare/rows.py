@@ -3,7 +3,7 @@
 import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from math import isfinite
+from math import isfinite, prod
 from statistics import fmean, median
 from time import perf_counter
 from typing import Any
@@ -62,7 +62,7 @@ class Row:
         glimpse: (h, w, C) float32 as it is seen: white at 1, colour weighed by alpha.
         ms: median milliseconds of a glimpse, its banks and its sums, from a decoded picture; None where not timed.
         pixels_read: pixels of the picture that any sample takes a share of.
-        pixels_seen: pixels that weigh over 1e-3 in the glimpse's sum.
+        pixels_seen: pixels that weigh over 1e-3 / (max(1, |d_y|) max(1, |d_x|)) in the glimpse's sum.
         noise_gain: sum of squared weights of a sample, mean over samples.
         against_reference: None where there is no reference.
         split: of the difference to the reference; None where there is none.
@@ -273,6 +273,7 @@ def _row(contender: Contender, sight: Sight, loaded: Loaded, reference: _Referen
     """A method on the first device."""
     (by, bx), (H, W) = sight.banks(), loaded.size
     ay, ax = by.column_sums(H), bx.column_sums(W)
+    pixels_a_sample = prod(max(1.0, abs(axis.comb.step)) for axis in (sight.spec.y, sight.spec.x))
     glimpse, ms = _timed(sight, loaded, plan.devices[0], plan.repeats)
     return Row(
         label=contender.label,
@@ -281,7 +282,7 @@ def _row(contender: Contender, sight: Sight, loaded: Loaded, reference: _Referen
         glimpse=glimpse,
         ms=ms,
         pixels_read=pixels_read(ay, ax),
-        pixels_seen=pixels_seen(ay, ax),
+        pixels_seen=pixels_seen(ay, ax, pixels_a_sample),
         noise_gain=noise_gain(by, bx),
         against_reference=_against(glimpse, reference),
         split=_split(glimpse, reference, loaded, sight),

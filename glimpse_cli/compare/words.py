@@ -20,7 +20,8 @@ EXPLAINED = {
     "ms": "milliseconds for one glimpse, weights and sums, from a decoded picture in memory: the median of the "
     "repeats, after one that is not counted; on a GPU with the way there and back",
     "pixels_read": "pixels of the picture that any sample takes a share of, however small",
-    "pixels_seen": f"pixels that weigh over {WEIGHTY:g} in the sum of the glimpse: the bright part of its mask",
+    "pixels_seen": f"pixels that weigh over {WEIGHTY:g} / (max(1, d_y) max(1, d_x)) in the sum of the glimpse: a "
+    "thousandth of what each would if a sample were a plain average",
     "coverage": "share of the sample places that lie inside the picture",
     "mae": "mean absolute difference to the reference, over samples and channels; white is 1, colour is weighed by "
     "alpha",
