@@ -40,6 +40,23 @@ def signals_are_heard():
         signal.signal(each, handler)
 
 
+@pytest.fixture
+def interpreter(monkeypatch):
+    """Triton's, which takes half of its time to make the language ready again for each function that a kernel calls."""
+    pytest.importorskip("triton", "3.3", reason="Triton is not there, or too old")
+    from triton.runtime import interpreter as triton
+
+    ready = set()
+
+    def call(function, *arguments, **keywords):
+        if function.fn.__module__ not in ready:
+            triton._patch_lang(function.fn)
+            ready.add(function.fn.__module__)
+        return function.rewrite()(*arguments, **keywords)
+
+    monkeypatch.setattr(triton.InterpretedFunction, "__call__", call)
+
+
 @pytest.fixture(params=["dense", "banded", "summed", "fused"])
 def form(request, monkeypatch):
     """Each form of torch's product in turn, whatever the estimates would choose; fused is a GPU's, interpreted."""
@@ -49,9 +66,9 @@ def form(request, monkeypatch):
     monkeypatch.setattr(_banded, "SETUP", 0 if request.param == "summed" else math.inf)
     monkeypatch.setattr(_banded, "SLOWER", 0)
     if request.param == "fused":
-        pytest.importorskip("triton", "3.3", reason="Triton is not there, or too old")
         if "TRITON_INTERPRET" not in os.environ:
             pytest.skip("there is a GPU to run the kernels: tests/test_torch_fused.py")
+        request.getfixturevalue("interpreter")
         from glimpse_cli.torch import _fused
 
         monkeypatch.setattr(_operators, "form_of", lambda _device: _fused)

@@ -15,6 +15,7 @@ INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 DEVICE = "cpu" if INTERPRETED else "cuda"
 PEAKS = {torch.uint8: 255, torch.uint16: 65535}
 pytestmark = [
+    pytest.mark.usefixtures("interpreter"),
     pytest.mark.skipif(not (INTERPRETED or torch.cuda.is_available()), reason="a GPU that torch does not see"),
     pytest.mark.filterwarnings("ignore::RuntimeWarning"),  # the interpreter's, of numbers that are then thrown away
 ]
@@ -54,29 +55,29 @@ def assert_close(pairs, tolerance=1e-5):
 
 
 CASES = {
-    "softmax": ("gaussian", 0.0, "border"),
-    "the post": ("gaussian", 1e-8, "zeros"),
-    "hats that end": ("stn", 0.0, "zeros"),
-    "hats that repeat": ("stn", 0.0, "border"),
-    "hats that mirror": ("stn", 0.0, "reflection"),
+    "softmax": ("gaussian", 0.0, "border", 3),
+    "the post": ("gaussian", 1e-8, "zeros", 2),
+    "the post in grey": ("gaussian", 1e-8, "zeros", 1),
+    "hats that end": ("stn", 0.0, "zeros", 1),
+    "hats that repeat": ("stn", 0.0, "border", 2),
+    "hats that mirror": ("stn", 0.0, "reflection", 3),
 }
 
 
 @pytest.mark.parametrize("case", CASES)
-@pytest.mark.parametrize("C", [1, 2, 3])
-def test_glimpses_and_gradients_of_several_tiles_are_those_of_the_dense_form(case, C):
-    method, eps, padding = CASES[case]
-    images = numbers(2, C, 71, 133).float()
-    y, x = axis(method, 71, 19, padding, seed=1), axis(method, 133, 37, padding, seed=5)
+def test_glimpses_and_gradients_of_several_tiles_are_those_of_the_dense_form(case):
+    method, eps, padding, C = CASES[case]
+    images = numbers(2, C, 39, 133).float()
+    y, x = axis(method, 39, 19, padding, seed=1), axis(method, 133, 37, padding, seed=5)
     assert_close(found_and_wanted(images, y, x, "gaussian" if method == "gaussian" else "hat", eps))
 
 
 @pytest.mark.parametrize("eps", [0.0, 1e-8])
 def test_narrow_bells_between_two_pixels_are_weighed_as_in_float64(eps):
-    images, s = numbers(1, 3, 71, 133).float(), torch.full((1, 1), 1e-3)
+    images, s = numbers(1, 1, 31, 47).float(), torch.full((1, 1), 1e-3)
     y, x = (
         _axes.gaussian_axis(2.5 + 3 * torch.arange(9.0).double().view(1, 1, -1) + miss, s, P, torch.float32)
-        for miss, P in ((4e-7, 71), (-9e-7, 133))
+        for miss, P in ((4e-7, 31), (-9e-7, 47))
     )
     assert_close(found_and_wanted(images, y, x, "gaussian", eps), 2e-6)
 
@@ -159,8 +160,8 @@ def test_pixels_beyond_two_gigabytes_are_read():
 
 
 def test_the_same_call_gives_the_same_bits():
-    images = numbers(2, 3, 71, 133).float()
-    y, x = axis("gaussian", 71, 19, "", seed=1), axis("gaussian", 133, 37, "", seed=5)
+    images = numbers(2, 1, 39, 52).float()
+    y, x = axis("gaussian", 39, 19, "", seed=1), axis("gaussian", 52, 37, "", seed=5)
     first, again = (found_and_wanted(images, y, x, "gaussian", 0.0) for _ in range(2))
     for (one, _), (other, _) in zip(first, again, strict=True):
         assert torch.equal(one, other)
