@@ -456,9 +456,10 @@ def test_32_bit_integers_are_16_bit_grey_where_they_fit_and_themselves_where_not
 
 def test_unsigned_32_bit_integers_stay_above_zero():
     values = RNG.integers(0, 2**32, (H, W), np.uint32)
-    for tags in ({258: 32}, {258: 32, 339: 1}):
+    for order in "<>":
         for compression, pack in ((1, bytes), (8, zlib.compress)):
-            picture, window = whole(tiff(pack(values.astype("<u4").tobytes()), {**tags, 259: compression}))
+            tags = {258: 32, 259: compression, 339: 1 if order == "<" else None}
+            picture, window = whole(tiff(pack(values.astype(f"{order}u4").tobytes()), tags, order))
             assert (window == values.astype(np.float32)).all()
             assert picture.peak == 1
             preview = picture.preview(99)[..., 0]
@@ -468,7 +469,6 @@ def test_unsigned_32_bit_integers_stay_above_zero():
     picture, window = whole(tiff(small.tobytes(), {258: 32}))
     assert picture.peak == 65535
     assert (window == small).all()
-    refused(tiff(values.astype(">u4").tobytes(), {258: 32}, ">"), Reason.UNSUPPORTED, "not read")
 
 
 # --- colour ---------------------------------------------------------------------------------------------------
@@ -1027,8 +1027,17 @@ def test_a_jpeg_in_a_tiff_that_ends_early_is_refused():
     for order in "<>":
         jpeg, tags = saved(SMOOTH, "JPEG"), {256: 62, 257: 46, 258: (8, 8, 8), 259: 7, 262: 6, 277: 3, 278: 46}
         assert np.abs(whole(tiff(jpeg, tags, order))[1].astype(int) - whole(jpeg)[1]).max() <= 2
-        for strip in short(jpeg):
+        for strip in (*short(jpeg), jpeg[: len(jpeg) // 2] + b"\xff\xd9"):
             refused(tiff(strip, tags, order), Reason.TRUNCATED, "truncated")
+
+
+def test_a_jpeg_in_a_tiff_that_ends_early_is_refused_where_its_tables_stand_apart():
+    data = saved(SMOOTH, "TIFF", compression="jpeg")
+    (start,), (length,), tables = (Image.open(io.BytesIO(data)).tag_v2[tag] for tag in (273, 279, 347))
+    assert len(tables) > 99
+    assert whole(data)[0].size == (46, 62)
+    at = start + length // 2
+    refused(data[:at] + b"\xff\xd9" + data[at + 2 :], Reason.TRUNCATED, "truncated")
 
 
 @pytest.mark.parametrize("order", "<>")
@@ -1058,7 +1067,7 @@ def test_a_fax_of_a_bigtiff_and_one_in_strips_are_read():
     )
     several = {258: 1, **tags, 273: (0, len(top)), 278: 30, 279: (len(top), len(bottom))}
     assert (whole(tiff(top + bottom, several))[1] == bits * 255).all()
-    refused(tiff(top + bottom, {**several, 279: (len(top), len(bottom) // 2)}), Reason.CORRUPT, "of strip 1")
+    refused(tiff(top + bottom, {**several, 279: (len(top), len(bottom) // 2)}), Reason.CORRUPT, "behind its strip")
     for keep in (len(strip), len(strip) // 2):
         table = b"".join(
             struct.pack("<HHQQ", tag, 4, 1, value)
@@ -1069,7 +1078,19 @@ def test_a_fax_of_a_bigtiff_and_one_in_strips_are_read():
         if keep == len(strip):
             assert (whole(data)[1] == bits * 255).all()
         else:
-            refused(data, Reason.CORRUPT, "Fax4Decode")
+            refused(data, Reason.CORRUPT, "behind its strip")
+
+
+@pytest.mark.parametrize("kind", ["group3", "group4", "tiff_ccitt"])
+def test_a_fax_that_ends_inside_its_last_row_is_refused(kind):
+    bits = RNG.random((9, 83)) < 0.5
+    strip, tags = strip_of(saved(Image.fromarray(bits), "TIFF", compression=kind))
+    for keep in range(len(strip) - 20, len(strip)):
+        try:
+            found = whole(tiff(strip[:keep], {**tags, 258: 1}))[1]
+        except PictureError:
+            continue
+        assert (found == bits * 255).all()  # only what marks the end was lost
 
 
 def test_a_tiff_whose_numbers_are_words_is_corrupt():

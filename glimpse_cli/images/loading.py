@@ -30,6 +30,7 @@ PLUGINS = {
 
 _ORIENTATION = 274  # the EXIF and TIFF tag
 _BITS = 258  # TIFF: bits a sample
+_TABLES = 347  # TIFF: what its JPEGs have in common
 
 # Pillow's words for numbers of a given byte order -> for numbers of the machine's own.
 _NATIVE = {
@@ -87,7 +88,7 @@ def load(data: bytes, name: str, frame: int, max_pixels: int) -> Loaded:
         return _load(data, checked, name, frame, max_pixels)
     heard: list[str] = []
     try:
-        with listening(heard):
+        with listening(heard), _both_orders():
             loaded = _load_planes(data, name, frame, max_pixels) or _load(data, checked, name, frame, max_pixels)
     except OSError as error:
         for said in filter(NOT_BUILT.search, heard):
@@ -105,18 +106,21 @@ def load(data: bytes, name: str, frame: int, max_pixels: int) -> Loaded:
 def _load(data: bytes, checked: strict.Checked, name: str, frame: int, max_pixels: int) -> Loaded:
     decoder, end = checked
     image, frames = _at_frame(data, decoder, name, frame, max_pixels)
-    tags = getattr(image, "tag_v2", {})
+    tags, filled = getattr(image, "tag_v2", {}), None
     if decoder == "TIFF":
         directory = tiff.directory_of(tags, data, name)
-        tiff.check(directory)
-        ended = tiff.with_fax_ends(directory)
-        if ended is not data:
-            image, _ = _at_frame(ended, decoder, name, 0, max_pixels)
+        _check_tiff(directory, tags, max_pixels)
+        if faxes := tiff.with_fax_ends(directory):
+            image, filled = (_at_frame(fax, decoder, name, 0, max_pixels)[0] for fax in faxes)
     turned, bits = tags.get(_ORIENTATION, 1), _bits(data, decoder, tags)
     tiles = _other_bytes(image.tile) if bits == 16 and not frame else []
     if end and not frame:
         image.fp = _Endless(data, end)
     _decode(image)
+    if filled:
+        _decode(filled)
+        if filled.tobytes() != image.tobytes():
+            raise PictureError(f"{name} is corrupt", why="a row of a fax goes on behind its strip")
     if decoder == "PNG" and frame == 0 and _may_be_short(image):
         strict.check_png_length(data, name)
     low = _low(data, decoder, name, tiles, max_pixels) if tiles else None
@@ -147,7 +151,7 @@ def _load_planes(data: bytes, name: str, frame: int, max_pixels: int) -> Loaded 
         return None
     bits, orientation = max(directory.of[258]), _known(tags.get(_ORIENTATION, 1))
     picture, _ = _at_frame(tiff.as_contiguous(directory, channels), "TIFF", name, 0, max_pixels)
-    tiff.check(directory)
+    _check_tiff(directory, tags, max_pixels)
     args: Any = picture.tile[0].args
     mode = args[0].partition(";")[0].rstrip("X") if channels > 1 else ""
     if mode == "PA":
@@ -166,6 +170,13 @@ def _load_planes(data: bytes, name: str, frame: int, max_pixels: int) -> Loaded 
     high.info, high.format = picture.info, picture.format
     low = Image.merge(mode, lows) if bits == 16 and mode in {"RGB", "RGBA"} else None
     return Loaded(high, low, len(places), orientation, pending=False, bits=bits)
+
+
+def _check_tiff(directory: tiff.Directory, tags: Any, max_pixels: int) -> None:
+    """`tiff.check`, and every JPEG in it by itself: of one that ends early libtiff makes up the missing rows."""
+    tiff.check(directory)
+    for jpeg in tiff.jpegs(directory, tags.get(_TABLES, b"")):
+        _load(jpeg, strict.check(jpeg, directory.name), directory.name, 0, max_pixels)
 
 
 def _tags_at(data: bytes, place: int, plugin: Any) -> Any:
@@ -312,6 +323,18 @@ def _roomy_profiles() -> Iterator[None]:
         yield
     finally:
         plugin.MAX_TEXT_CHUNK = before
+
+
+@contextmanager
+def _both_orders() -> Iterator[None]:
+    """Pillow knows unsigned integers of 32 bits in little-endian TIFFs alone."""
+    plugin: Any = importlib.import_module("PIL.TiffImagePlugin")
+    before = plugin.OPEN_INFO
+    plugin.OPEN_INFO = {**before, (b"MM", 1, (1,), 1, (32,), ()): ("I", "I;32BS")}
+    try:
+        yield
+    finally:
+        plugin.OPEN_INFO = before
 
 
 def _may_be_short(image: Image.Image) -> bool:

@@ -272,16 +272,6 @@ def check_jpeg(data: bytes, name: str) -> int:
     raise PictureError(f"{name} is corrupt", why=f"the JPEG has no {'scan' if frame else 'frame'}")
 
 
-def require_jpeg_end(data: bytes, name: str) -> None:
-    """Walk the markers of a JPEG that is part of another file to its end marker.
-
-    Raises:
-        PictureError: TRUNCATED.
-    """
-    for _ in _segments(data, name):
-        pass
-
-
 def _check_frame(marker: int, body: bytes, name: str) -> None:
     if len(body) < 6:
         raise PictureError(f"{name} is corrupt", why="the JPEG's frame header is too short")

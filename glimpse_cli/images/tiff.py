@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import Any, NamedTuple
 
 from glimpse_cli.errors import PictureError, Reason
-from glimpse_cli.images.strict import require_jpeg_end, require_length
+from glimpse_cli.images.strict import require_length
 
 _JPEG = 7
 _YCBCR = 6
@@ -62,8 +62,6 @@ def check(directory: Directory) -> None:
     if stored and most:
         pixels = of[256][0] * of[257][0] * bits * of[277][0] // 8
         require_length(pixels // most, stored, name)
-    for piece in _pieces(directory) if compression == _JPEG else ():
-        require_jpeg_end(piece, name)
 
 
 def _require_pieces(of: Mapping[int, tuple[int, ...]], name: str) -> None:
@@ -77,6 +75,12 @@ def _require_pieces(of: Mapping[int, tuple[int, ...]], name: str) -> None:
     found = len(of[324] or of[273])
     if found < needed:
         raise PictureError(f"{name} is truncated", Reason.TRUNCATED, why=f"{found} of {needed} strips or tiles")
+
+
+def jpegs(directory: Directory, tables: bytes) -> Iterator[bytes]:
+    """Every strip or tile of JPEG, with the tables that all have in common: a file of its own; none of other kinds."""
+    for piece in _pieces(directory) if directory.of[259][0] == _JPEG else ():
+        yield tables[:-2] + piece[2:] if tables else piece
 
 
 def _pieces(directory: Directory) -> Iterator[bytes]:
@@ -200,22 +204,30 @@ def _each(values: tuple[int, ...], channels: int) -> tuple[int, ...]:
     return (values * channels if len(values) == 1 else values)[:channels]
 
 
-def with_fax_ends(directory: Directory) -> bytes:
-    """Every strip that holds fax codes ends in what is no code; the file itself where there is none.
+def with_fax_ends(directory: Directory) -> tuple[bytes, ...]:
+    """The file twice: every strip that holds fax codes ends in what is no code, or in ones. Nothing for other files.
 
-    Where rows are missing libtiff only warns, and Pillow has silenced that; at what is no code it complains.
+    Where rows are missing libtiff only warns, and Pillow has silenced that; at what is no code it complains. A last
+    row that is cut short is filled from what follows: then the two differ.
 
     Raises:
         PictureError: CORRUPT: zeros that no code has.
     """
-    data, at, of, name = directory
+    _, _, of, name = directory
     starts, counts = _PIECES[bool(of[324])]
     if of[259][0] not in _FAX or not all(of[counts]) or len(of[counts]) < len(of[starts]):
-        return data
-    pieces = [_with_fax_end(piece, backwards=of[266][0] == 2) for piece in _pieces(directory)]
+        return ()
+    strips = list(_pieces(directory))
+    pieces = [_with_fax_end(piece, backwards=of[266][0] == 2) for piece in strips]
     # Zeros are taken for the end of a strip or of rows, and rows are left out.
     if of[259][0] in _NO_ZEROS and any(b"\0\0" in piece[: -len(_NO_CODES) // 8] for piece in pieces):
         raise PictureError(f"{name} is corrupt", why="zeros between the codes of a fax strip")
+    return _with_pieces(directory, pieces), _with_pieces(directory, [piece + b"\xff" * 16 for piece in strips])
+
+
+def _with_pieces(directory: Directory, pieces: list[bytes]) -> bytes:
+    data, at, of, _ = directory
+    starts, counts = _PIECES[bool(of[324])]
     ends = [len(data)]
     for piece in pieces:
         ends.append(ends[-1] + len(piece))
