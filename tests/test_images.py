@@ -1008,6 +1008,15 @@ def test_a_tiff_that_lists_too_few_tiles_is_refused():
     refused(tiled(tiles)[:-1], Reason.TRUNCATED, "bytes")
 
 
+def test_a_tiff_cut_inside_the_values_of_a_tag_is_truncated():
+    # Pillow would do without: other colours, or no kind of picture that it knows
+    for strip, tags, tag in ((RGBA, {258: (8,) * 4, 262: 2, 277: 4, 338: (2, 0, 0)}, 338), (RGB, {258: (8,) * 3}, 258)):
+        data = tiff(strip.tobytes(), tags)
+        at = data.index(struct.pack("<HHI", tag, 3, 3)) + 8
+        for beyond in (len(data) - 5, 2**32 - 1):
+            refused(data[:at] + struct.pack("<I", beyond) + data[at + 4 :], Reason.TRUNCATED, "bytes")
+
+
 def strip_of(data):
     """(the strip of a TIFF of Pillow's, its tags that say how to read it)."""
     tags = Image.open(io.BytesIO(data)).tag_v2

@@ -38,10 +38,25 @@ def directory_of(tags: Any, data: bytes, name: str) -> Directory:
     """What is looked at of the tags of one picture, as Pillow read them.
 
     Raises:
-        PictureError: CORRUPT: words where numbers should be.
+        PictureError: CORRUPT: words where numbers should be; TRUNCATED: values that lie behind the end of the file.
     """
+    _require_values(data, tags.offset, name)
     of = {tag: _whole_numbers(tags.get(tag, default), tag, name) for tag, default in _TAGS.items()}
     return Directory(data, tags.offset, of, name)
+
+
+def _require_values(data: bytes, at: int, name: str) -> None:
+    """Pillow passes over such a tag, be it what says that there is alpha, without a word."""
+    number = _form(data).number
+    wide = struct.calcsize(number)
+    for start, _, kind in _entries(data, at):
+        count, place = struct.unpack_from(number + number[1], data, start + 4)
+        size = count * (_SIZES[kind] if kind < len(_SIZES) else 0)
+        if size > wide:
+            require_length(place + size, len(data), name)
+
+
+_SIZES = (0, 1, 1, 2, 4, 8, 1, 1, 2, 4, 8, 4, 8, 4, 0, 0, 8, 8, 8)  # bytes of a value of each type
 
 
 def check(directory: Directory) -> None:
@@ -145,15 +160,19 @@ def places(data: bytes) -> list[int]:
     return list(found)
 
 
-def _with_tags(data: bytes, at: int, changes: Mapping[int, tuple[int, ...]]) -> bytes:
-    """One picture only: the directory at ``at``, with some tags changed, added, or, of no value, left out."""
+def _entries(data: bytes, at: int) -> Iterator[tuple[int, int, int]]:
+    """Where each entry of the directory at ``at`` lies, its tag, and of what type it is."""
     form = _form(data)
     (entries,) = struct.unpack_from(form.entries, data, at)
     at += struct.calcsize(form.entries)
-    table = {}
     for start in range(at, at + entries * form.size, form.size):
-        (tag,) = struct.unpack_from(form.entries[0] + "H", data, start)
-        table[tag] = data[start : start + form.size]
+        yield start, *struct.unpack_from(form.entries[0] + "HH", data, start)
+
+
+def _with_tags(data: bytes, at: int, changes: Mapping[int, tuple[int, ...]]) -> bytes:
+    """One picture only: the directory at ``at``, with some tags changed, added, or, of no value, left out."""
+    form = _form(data)
+    table = {tag: data[start : start + form.size] for start, tag, _ in _entries(data, at)}
     lists = b""
     for tag, values in changes.items():
         packed = b"".join(struct.pack(form.number, value) for value in values)
