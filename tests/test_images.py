@@ -249,12 +249,23 @@ def test_16_bits_stay_16_bits_in_tiff_in_both_byte_orders(order):
             assert (window == pixels[..., : 3 if tags.get(338) == 0 else None]).all()
 
 
+def two_pages(first, second):
+    first = tiff(*first)
+    at = 8 + 2 + 12 * int.from_bytes(first[8:10], "little")  # where the next directory lies
+    return first[:at] + struct.pack("<I", len(first) + 8) + first[at + 4 :] + tiff(*second, base=len(first))
+
+
+def test_a_later_page_that_is_not_read_does_not_matter_to_the_first():
+    grey, colours = (GREY.tobytes(), {}), (bytes(12 * H * W), {258: (32,) * 3, 262: 2, 277: 3, 339: (3, 3, 3)})
+    picture, window = whole(two_pages(grey, colours))
+    assert (window == GREY).all()
+    assert picture.frames == 2
+    refused(two_pages(grey, colours), Reason.UNSUPPORTED, "not read", frame=1)
+
+
 def test_a_later_page_of_16_bit_colour_is_read_with_8_bits_and_says_so():
     pages, tags = (RGBA16[..., :3], RGBA16[..., 1:]), {258: (16,) * 3, 262: 2, 277: 3}
-    first = tiff(pages[0].astype("<u2").tobytes(), tags)
-    second = tiff(pages[1].astype("<u2").tobytes(), tags, base=len(first))
-    at = 8 + 2 + 12 * int.from_bytes(first[8:10], "little")  # where the next directory lies
-    data = first[:at] + struct.pack("<I", len(first) + 8) + first[at + 4 :] + second
+    data = two_pages(*((page.astype("<u2").tobytes(), tags) for page in pages))
     assert (whole(data)[1] == pages[0]).all()
     picture, window = whole(data, frame=1)
     assert (window == pages[1] >> 8).all()

@@ -213,7 +213,8 @@ def _at_frame(data: bytes, decoder: str, name: str, frame: int, max_pixels: int)
     factory, _ = Image.OPEN[decoder]
     image = factory(BytesIO(data), "")
     _check_size(image.size, name, max_pixels)
-    frames = int(getattr(image, "n_frames", 1))
+    # Pillow counts a TIFF's by opening each, and fails at one that it cannot read.
+    frames = len(tiff.places(data)) if decoder == "TIFF" else int(getattr(image, "n_frames", 1))
     if not 0 <= frame < frames:
         count = "one frame" if frames == 1 else f"{frames} frames, 0 to {frames - 1}"
         raise InputError(f"{name} has {count}: there is no frame {frame}", hint="leave --frame out for the first")
