@@ -961,6 +961,19 @@ def bmp(width, height):
     return b"BM" + struct.pack("<IHHIIiiHHIIiiII", 54, 0, 0, 54, 40, width, height, 1, 24, *(0,) * 6)
 
 
+@pytest.mark.parametrize(("bits", "three"), [(8, b"\1\2\3\0"), (4, b"\x12\x30")])
+def test_rows_that_a_bmp_of_run_lengths_leaves_out_have_its_first_colour(bits, three):
+    palette = RNG.integers(0, 256, (16, 4), np.uint8)
+    run = b"\3\7" if bits == 8 else b"\3\x77"
+    codes = run + b"\0\0" + b"\0\0" + b"\0\2\2\0" + b"\0\3" + three + b"\0\0" + b"\0\1"
+    header = struct.pack("<IiiHHIIiiII", 40, 5, 6, 1, bits, {8: 1, 4: 2}[bits], 0, 0, 0, 16, 0)
+    data = b"BM" + struct.pack("<IHHI", 0, 0, 0, 54 + 64) + header + palette.tobytes() + codes
+    upwards = np.zeros((6, 5), int)
+    upwards[0, :3], upwards[2, 2:] = 7, (1, 2, 3)
+    assert (whole(data)[1] == palette[upwards[::-1], 2::-1]).all()
+    refused(data[:-2], Reason.TRUNCATED)
+
+
 BOMBS = {
     "png": png(np.zeros((1, 1)), 8, 0).replace(struct.pack(">II", 1, 1), struct.pack(">II", 60_000, 60_000)),
     "bmp": bmp(60_000, 60_000),

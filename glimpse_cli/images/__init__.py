@@ -1,6 +1,6 @@
 """Pictures in, right or refused; glimpses out, rounded once. The only user of Pillow's open and save.
 
-In:  ``strict`` and ``tiff`` read the bytes, ``loading`` decodes them once behind every guard, ``storage`` and
+In:  ``strict``, ``tiff`` and ``bmp`` read the bytes, ``loading`` decodes them once behind every guard, ``storage`` and
 ``colour`` make numbers of a window, and ``picture`` turns it upright. Out: ``saving``.
 """
 

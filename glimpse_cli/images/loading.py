@@ -12,7 +12,7 @@ from PIL import Image, ImageFile
 
 from glimpse_cli.errors import InputError, PictureError, Reason
 from glimpse_cli.files import shown
-from glimpse_cli.images import strict, tiff
+from glimpse_cli.images import bmp, strict, tiff
 from glimpse_cli.images.complaints import DECODING, NOT_BUILT, listening
 from glimpse_cli.images.refusals import REFUSALS
 
@@ -112,6 +112,10 @@ def _load(data: bytes, checked: strict.Checked, name: str, frame: int, max_pixel
         _check_tiff(directory, tags, max_pixels)
         if faxes := tiff.with_fax_ends(directory):
             image, filled = (_at_frame(fax, decoder, name, 0, max_pixels)[0] for fax in faxes)
+    if decoder == "BMP":
+        tile: Any = image.tile[0]
+        if tile.codec_name == "bmp_rle":
+            image.fp = BytesIO(bmp.with_every_row(data, tile.offset, 4 if tile.args[1] else 8, image.height))
     turned, bits = tags.get(_ORIENTATION, 1), _bits(data, decoder, tags)
     tiles = _other_bytes(image.tile) if bits == 16 and not frame else []
     if end and not frame:
