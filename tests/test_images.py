@@ -1041,6 +1041,18 @@ def test_a_tiff_cut_inside_the_values_of_a_tag_is_truncated():
             refused(data[:at] + struct.pack("<I", beyond) + data[at + 4 :], Reason.TRUNCATED, "bytes")
 
 
+def test_a_deflated_strip_with_another_checksum_is_refused():
+    tags, stored = {258: (8, 8, 8), 262: 2, 277: 3}, zlib.compress(RGB.tobytes(), 0)
+    for compression in (8, 32946):
+        assert (whole(tiff(stored + b"more", {**tags, 259: compression}))[1] == RGB).all()
+        changed = stored[:200] + bytes([stored[200] ^ 8]) + stored[201:]
+        refused(tiff(changed, {**tags, 259: compression}), Reason.CORRUPT, "incorrect data check")
+    tile = zlib.compress(np.pad(RGB, ((0, 9), (0, 1), (0, 0))).tobytes(), 0)
+    tiled = {**tags, 259: 8, 322: 32, 323: 32, 273: None, 278: None, 279: None, 324: (0,), 325: (len(tile),)}
+    assert (whole(tiff(tile, tiled))[1] == RGB).all()
+    refused(tiff(tile[:-1] + b"x", tiled), Reason.CORRUPT, "incorrect data check")
+
+
 def strip_of(data):
     """(the strip of a TIFF of Pillow's, its tags that say how to read it)."""
     tags = Image.open(io.BytesIO(data)).tag_v2

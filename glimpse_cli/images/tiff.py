@@ -4,6 +4,7 @@ Where Pillow or libtiff would go wrong without a word, the file gets another dir
 """
 
 import struct
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import Any, NamedTuple
@@ -77,6 +78,8 @@ def check(directory: Directory) -> None:
     if stored and most:
         pixels = of[256][0] * of[257][0] * bits * of[277][0] // 8
         require_length(pixels // most, stored, name)
+    if compression in _DEFLATE:
+        _check_sums(directory)
 
 
 def _require_pieces(of: Mapping[int, tuple[int, ...]], name: str) -> None:
@@ -92,6 +95,22 @@ def _require_pieces(of: Mapping[int, tuple[int, ...]], name: str) -> None:
         raise PictureError(f"{name} is truncated", Reason.TRUNCATED, why=f"{found} of {needed} strips or tiles")
 
 
+def _check_sums(directory: Directory) -> None:
+    """Inflate every strip up to its checksum: libtiff stops before it. Nothing is kept.
+
+    Raises:
+        zlib.error: it is another.
+    """
+    of = directory.of
+    wide, high = of[322][0] or of[256][0], of[323][0] or min(of[278][0] or of[257][0], of[257][0])
+    most = high * (wide * max(of[258]) * of[277][0] // 8 + 1)
+    for piece in _pieces(directory):
+        inflater, length = zlib.decompressobj(), 0
+        while piece and length <= most:
+            length += len(inflater.decompress(piece, 2**16))
+            piece = inflater.unconsumed_tail  # noqa: PLW2901 - what is left of it
+
+
 def jpegs(directory: Directory, tables: bytes) -> Iterator[bytes]:
     """Every strip or tile of JPEG, with the tables that all have in common: a file of its own; none of other kinds."""
     for piece in _pieces(directory) if directory.of[259][0] == _JPEG else ():
@@ -105,6 +124,8 @@ def _pieces(directory: Directory) -> Iterator[bytes]:
             if count:
                 yield directory.data[start : start + count]
 
+
+_DEFLATE = frozenset({8, 32946})
 
 # Compressions -> how many bytes one byte can become: raw, LZW, deflate (twice), PackBits.
 _EXPANSION = {1: 1, 5: 1400, 8: 1032, 32946: 1032, 32773: 64}
