@@ -1076,6 +1076,14 @@ def test_a_jpeg_in_a_tiff_that_ends_early_is_refused():
             refused(tiff(strip, tags, order), Reason.TRUNCATED, "truncated")
 
 
+@pytest.mark.parametrize("mode", ["L", "LA", "RGB", "RGBA", "CMYK"])
+def test_jpegs_in_a_tiff_are_read_whatever_their_channels(mode):
+    image = Image.fromarray(np.dstack([SMOOTH, SMOOTH[..., 0]])).convert(mode)
+    data = saved(image, "TIFF", compression="jpeg")
+    expected = np.asarray(image.convert("RGB") if mode == "CMYK" else image)
+    assert np.abs(whole(data)[1].astype(int) - expected).mean() < 9
+
+
 def test_a_jpeg_in_a_tiff_that_ends_early_is_refused_where_its_tables_stand_apart():
     data = saved(SMOOTH, "TIFF", compression="jpeg")
     (start,), (length,), tables = (Image.open(io.BytesIO(data)).tag_v2[tag] for tag in (273, 279, 347))

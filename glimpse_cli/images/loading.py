@@ -180,7 +180,9 @@ def _check_tiff(directory: tiff.Directory, tags: Any, max_pixels: int) -> None:
     """`tiff.check`, and every JPEG in it by itself: of one that ends early libtiff makes up the missing rows."""
     tiff.check(directory)
     for jpeg in tiff.jpegs(directory, tags.get(_TABLES, b"")):
-        _load(jpeg, strict.check(jpeg, directory.name), directory.name, 0, max_pixels)
+        checked = strict.check(jpeg, directory.name)
+        if directory.of[277][0] in {1, 3, 4}:  # Pillow reads no other number of channels from a JPEG
+            _load(jpeg, checked, directory.name, 0, max_pixels)
 
 
 def _tags_at(data: bytes, place: int, plugin: Any) -> Any:

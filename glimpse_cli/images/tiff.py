@@ -113,8 +113,9 @@ def _check_sums(directory: Directory) -> None:
 
 def jpegs(directory: Directory, tables: bytes) -> Iterator[bytes]:
     """Every strip or tile of JPEG, with the tables that all have in common: a file of its own; none of other kinds."""
+    tables = tables.rpartition(b"\xff\xd9")[0] or tables  # less their end marker, and what may lie behind it
     for piece in _pieces(directory) if directory.of[259][0] == _JPEG else ():
-        yield tables[:-2] + piece[2:] if tables else piece
+        yield tables + piece[2:] if tables else piece
 
 
 def _pieces(directory: Directory) -> Iterator[bytes]:
