@@ -192,6 +192,6 @@ def _fold(places: NDArray[np.float64], N: int, padding: Padding) -> NDArray[np.f
     if N == 1:
         return np.zeros_like(places)
     period = 2 * (N - 1)
-    wrapped = np.mod(places, period)
+    wrapped = np.mod(np.abs(places), period)  # a negative one would be rounded as the period is
     folded: NDArray[np.float64] = np.minimum(wrapped, period - wrapped)
     return folded

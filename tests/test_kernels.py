@@ -97,6 +97,13 @@ def test_nearest_rounds_before_it_mirrors():
     assert first.tolist() == [2, 1, 0, 1, 2, 3, 2, 1]
 
 
+@pytest.mark.parametrize("place", [-0.3, -8191.3])
+def test_a_mirrored_place_keeps_its_digits_on_a_long_axis(place):
+    row = dense(Hat("reflection"), place, 8192)
+    share = abs(place) - math.floor(abs(place))
+    assert sorted(row)[-2:] == pytest.approx([share, 1 - share], abs=3e-14)
+
+
 @pytest.mark.parametrize("kernel", [Gaussian(0.8), Hat("reflection"), Nearest()])
 @pytest.mark.parametrize("size", [1, 5, 12, 99])
 def test_the_blocks_of_a_bank_are_the_whole_of_it(kernel, size):

@@ -186,6 +186,13 @@ def test_a_frozen_place_gives_the_numbers_of_the_numpy_path_on_any_axis(kernel):
     np.testing.assert_allclose(gt.extract(image, spec).permute(1, 2, 0), want, rtol=0, atol=2e-5)
 
 
+def test_a_mirrored_place_keeps_its_digits_on_a_long_axis():
+    places, still = torch.tensor([[0.0, -0.3], [0.0, 8191.3]], dtype=torch.float64), torch.zeros(2, dtype=torch.float64)
+    weights = gt.glimpse_mask((1, 8192), places, still, (1, 1), "stn", padding="reflection")
+    assert weights[0, 0, 1].item() == pytest.approx(0.3, abs=1e-15)
+    assert weights[1, 0, -2].item() == pytest.approx(0.3, abs=1e-12)
+
+
 def test_a_frozen_place_reads_only_its_window():
     image = pictures(3, 40, 50)
     image[:, :, 30:] = math.nan

@@ -131,7 +131,8 @@ def axis_backward(  # noqa: PLR0917 - what `axis_of` took and gave
     if padding == "border":
         to_off = to_off.masked_fill((p < 0) | (p > last), 0)
     elif padding == "reflection":
-        to_off = torch.where(p % (2 * last).clamp(min=1) > last, -to_off, to_off)
+        turned = (p.abs() % (2 * last).clamp(min=1) > last) ^ (p < 0)
+        to_off = torch.where(turned, -to_off, to_off)
     return to_off if padding == "zeros" else to_off.masked_fill(last == 0, 0), to_sharp
 
 
@@ -162,6 +163,6 @@ def _inside(p: Tensor, N: Pixels, padding: str) -> Tensor:
         folded = p.clamp(min=0).clamp(max=last)
     else:
         period = (2 * last).clamp(min=1)
-        p = p % period
+        p = torch.where(p < 0, -p, p) % period  # as `kernels` has it; `abs` would have no slope at 0
         folded = torch.where(p > last, period - p, p)
     return torch.where(last > 0, folded, p * 0)  # one pixel has no slope
