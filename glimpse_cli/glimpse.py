@@ -184,14 +184,9 @@ def coverage(image_size: tuple[int, int], spec: Spec) -> float:
     """The share of sample places inside the image, [-1/2, N - 1/2) on both axes: 1 is all, 0 is none."""
     share = 1.0
     for axis, n, N in zip((spec.y, spec.x), spec.size, image_size, strict=True):
-        share *= float(np.mean(inside(axis.comb, n, N)))
+        places = axis.comb.places(n) + TIE  # as `Nearest` has it
+        share *= float(np.mean((places >= -0.5) & (places < N - 0.5)))
     return share
-
-
-def inside(comb: Comb, n: int, N: int) -> NDArray[np.bool_]:
-    """(n,) whether each place of a comb lies on one of N pixels: in [-1/2, N - 1/2)."""
-    places = comb.places(n) + TIE  # as `Nearest` has it
-    return (places >= -0.5) & (places < N - 0.5)
 
 
 def working_dtype(dtype: np.dtype[Any]) -> type[np.float32] | type[np.float64]:

@@ -16,7 +16,7 @@ from glimpse_cli import draw, images
 from glimpse_cli.banks import Axis, Bank, Floats
 from glimpse_cli.errors import GlimpseError, ParameterError, PictureError, Reason
 from glimpse_cli.files import shown
-from glimpse_cli.glimpse import PEAKS, Spec, contract, coverage, inside
+from glimpse_cli.glimpse import PEAKS, Spec, contract, coverage
 from glimpse_cli.kernels import Gaussian, Hat
 from glimpse_cli.places import BoxPlace, Look, Place, spellings
 
@@ -307,8 +307,7 @@ def _warnings(spec: Spec, image_size: tuple[int, int], covered: float) -> list[s
                 found.append(f"d_{name} is {step:.3g}: above {ALIASES_ABOVE} only the gaussian anti-aliases")
         elif axis.kernel.eps and (dark := _darkened(axis, n, N)):
             rows = f"row {dark[0]} of a_{name} is" if len(dark) == 1 else f"rows {_runs(dark)} of a_{name} are"
-            where = "outside the picture" if not inside(axis.comb, n, N)[dark].any() else "between two pixels"
-            found.append(f"{rows} darkened by the post's eps, {where}; with padding border none is")
+            found.append(f"{rows} darkened by the post's eps, over 5 s from every pixel; with padding border none is")
     return found
 
 

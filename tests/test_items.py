@@ -141,9 +141,9 @@ def test_a_look_that_this_picture_cannot_have_is_an_error_in_its_place():
         (Look(CombPlace(Pair(2.5, 2.5), Pair(1, 1.5)), (5, 6), s=Pair(0.06, 0.05)), "rows 0-4 of a_y are"),
         (Look(CombPlace(Pair(2.5, 2.5), Pair(1, 1.5)), (5, 6), s=Pair(0.06, 0.05)), "rows 0, 2, 4 of a_x"),
         (
-            Look(CombPlace(Pair(-4, 3), Pair(1, 1)), (8, 8), s=Pair(0.5, 0.5)),
-            "rows 0-1 of a_y are",
-        ),  # 8 and 6 s outside
+            Look(CombPlace(Pair(-3, 3), Pair(1.25, 1)), (12, 8), s=Pair(0.05, 0.5)),
+            "rows 0-2, 6, 10 of a_y are darkened by the post's eps, over 5 s from every pixel",
+        ),  # outside, and between two pixels
         (Look(CombPlace(Pair(-3, 3), Pair(1, 1)), (8, 8), s=Pair(0.5, 0.5)), "row 0 of a_y is darkened"),
     ],
 )
