@@ -1703,7 +1703,8 @@ def test_other_settings_are_refused_until_force_starts_anew(photos, tmp_path):
     batch.run(settings(photos, out))
     other = settings(photos, out, look=replace(LOOK, size=(7, 5)), writing=Writing("jpg"))
     with pytest.raises(UsageError, match='other settings: size was "7x5", and now is "5x7"'):
-        batch.run(other)
+        batch.run(replace(other, contact_sheet=str(tmp_path / "none" / "sheet.png")))
+    assert not (tmp_path / "none").exists()  # nothing was started
     assert batch.run(replace(other, force=True)).done == 4
     assert batch.run(settings(photos, tmp_path / "fresh", look=other.look, writing=other.writing)).done == 4
     assert tree(out) == tree(tmp_path / "fresh")

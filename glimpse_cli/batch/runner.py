@@ -141,8 +141,6 @@ def run(settings: Settings, watch: Watch | None = None) -> Summary:
                 if not _is_begun(settings):
                     raise  # else they are another run's, which began meanwhile
             held.enter_context(locked(settings.folder))
-        if settings.contact_sheet:
-            make_folder(Path(settings.contact_sheet).parent)  # if it cannot be made, better now than in the end
         written = Written(settings.folder, new=not begun, replace=settings.force)
         remove_temporaries(settings.folder)
         names = partial(Item.names, writing=settings.writing)
@@ -150,6 +148,8 @@ def run(settings: Settings, watch: Watch | None = None) -> Summary:
         try:
             if not settings.force:
                 _refuse_foreign(settings, (name for name in _beside(settings) if not written.may_be(name)))
+            if settings.contact_sheet:
+                make_folder(Path(settings.contact_sheet).parent)  # if it cannot be made, better now than in the end
             strays.remove(settings.folder, journal, made)
             journal.release(gather.parts_of(settings))
             work = _Run(settings, made, journal, written, device, watch or _nobody)
