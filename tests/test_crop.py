@@ -419,6 +419,9 @@ def test_format_says_what_a_name_without_a_suffix_holds():
 
 def test_a_dry_run_finds_what_would_keep_a_glimpse_from_being_written():
     refused(run("photo.png", *BOX, "-o", "none/eye.png", "--dry-run"), 1, "there is no folder none", "mkdir -p none")
+    refused(run("photo.png", *BOX, "-o", "-d/eye.png"), 1, "there is no folder -d", "mkdir -p -- -d")
+    for below in ("grey.png/eye.png", "grey.png/none/eye.png"):  # mkdir would not help
+        refused(run("photo.png", *BOX, "-o", below, "--dry-run"), 1, f"cannot write {below}", "grey.png is no folder")
     assert run("photo.png", "grey.png", *BOX, "-o", "none/", "--dry-run").exit_code == 0
     assert not Path("none").exists()
 

@@ -93,9 +93,13 @@ def require_places(paths: Iterable[Path], made: Path | None = None) -> None:
             if not path.is_absolute():
                 files.working_folder()  # says if it is this that is not there
             folder = files.shown(path.parent)
-            raise OutputError(cannot, why=f"there is no folder {folder}", hint=f"mkdir -p {quote(folder)}")
+            there = next(way for way in path.parents if os.path.lexists(way))
+            if not files.is_folder(there):
+                raise OutputError(cannot, why=f"{files.shown(there)} is no folder", hint="another name")
+            dashed = "-- " * folder.startswith("-")
+            raise OutputError(cannot, why=f"there is no folder {folder}", hint=f"mkdir -p {dashed}{quote(folder)}")
         if files.is_folder(path):
-            raise OutputError(cannot, why="it is a folder", hint="another -o")
+            raise OutputError(cannot, why="it is a folder", hint="another name")
 
 
 def _place(path: str | Path) -> str:
