@@ -133,7 +133,7 @@ def kernel_for(method: Method, padding: Padding, step: float, s: float | None = 
         if padding == "reflection":
             raise ParameterError(
                 "the gaussian has no padding 'reflection'",
-                hint="--padding border, or zeros (the post); --method stn or hard has reflection",
+                hint="--padding border, or zeros (the post); the methods stn and hard have reflection",
             )
         return Gaussian(default_width(step) if s is None else s, POST_EPS if padding == "zeros" else 0.0)
     if method not in get_args(Method):

@@ -1954,6 +1954,7 @@ def test_a_dry_run_of_wrong_rows_alone_exits_as_the_run_does(photos, tmp_path):
         (["-o", "out", "--box", "1,2,3,4", "--timeout", "0"], "--timeout must be above 0"),
         (["-o", "out", "--box", "1,2,3,4", "--on-error", "panic"], "--on-error must be one of"),
         (["-o", "out", "--box", "1,2,3,4", "--contact-sheet", "s.xyz"], "--contact-sheet"),
+        (["-o", "out", "--box", "1,2,3,4", "--contact-sheet", "s.npy"], "try: one of jpg, png, tiff, webp\n"),
     ],
 )
 def test_a_wrong_command_line_is_told_before_anything_starts(arguments, says, photos, tmp_path, monkeypatch):

@@ -17,6 +17,7 @@ from glimpse_cli.cli.app import INTERRUPTED, command
 from glimpse_cli.cli.options import (
     JOBS,
     OUT,
+    PICTURES,
     FormatOption,
     LookOptions,
     MaskFormatOption,
@@ -248,8 +249,8 @@ def _writing(out: BatchOptions, size: tuple[int, int]) -> "Writing":
 
 
 def _sheet(path: str | None) -> str | None:
-    if path is not None and format_of(path, "--contact-sheet") == "npy":
-        raise UsageError("a contact sheet is a picture, not npy", hint="--contact-sheet sheet.png")
+    if path is not None:
+        format_of(path, "--contact-sheet", PICTURES)
     return path
 
 

@@ -16,6 +16,7 @@ from glimpse_cli.cli.options import (
     DEVICE,
     HOW,
     OUT,
+    PICTURES,
     PlaceOptions,
     ReadOptions,
     TalkOptions,
@@ -295,6 +296,5 @@ def _pictures(images: Sequence[str], show: ShowOptions) -> list[Path | None]:
     if show.output and (len(images) > 1 or show.output.endswith(("/", os.sep)) or files.is_folder(path)):
         outputs.require_folder(path, len(images))
         return [path / f"{Path(outputs.name_of(image)).stem}.compare.png" for image in images]
-    if format_of(show.output, "-o") == "npy":
-        raise UsageError("npy is no picture", hint="-o compare.png")
+    format_of(show.output, "-o", PICTURES)
     return [path]

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from shlex import quote
@@ -37,6 +38,8 @@ WHERE = "Where to look (exactly one place)"
 HOW = "How to look"
 OUT = "What is written"
 IN = "How pictures are read"
+
+PICTURES = {suffix: form for suffix, form in FORMATS.items() if form != "npy"}  # the formats of what is for people
 
 DEVICE, JOBS = "GLIMPSE_DEVICE", "GLIMPSE_JOBS"  # of the environment: defaults
 
@@ -288,12 +291,13 @@ def typed_as(option: str, variable: str, value: str) -> str:
     return variable if os.environ.get(variable) == value and not is_typed else option
 
 
-def format_of(path: str, option: str) -> str:
+def format_of(path: str, option: str, known: Mapping[str, str] = FORMATS) -> str:
     """The format that the suffix of an output names.
 
     Args:
         path: as typed.
         option: what it was typed after, for errors.
+        known: what there is for it.
     """
     suffix = Path(path).suffix[1:]
     if not suffix and is_device(path):
@@ -304,14 +308,14 @@ def format_of(path: str, option: str) -> str:
         if option == "-o":
             hint += f", or -o {shown(quote(f'{name}/'))} for a folder"
         raise UsageError(f"{option} {shown(path)} has no suffix that names a format", hint=hint)
-    return parse_format(suffix, f"{option} {shown(path)}")
+    return parse_format(suffix, f"{option} {shown(path)}", known)
 
 
-def parse_format(text: str, name: str) -> str:
+def parse_format(text: str, name: str, known: Mapping[str, str] = FORMATS) -> str:
     """A format's name, or a suffix without its dot, in lower or upper case."""
-    form = FORMATS.get(text.lower())
+    form = known.get(text.lower())
     if form is None:
-        raise UsageError(f"{name}: unknown format {text!a}", hint=f"one of {', '.join(sorted(set(FORMATS.values())))}")
+        raise UsageError(f"{name}: unknown format {text!a}", hint=f"one of {', '.join(sorted(set(known.values())))}")
     return form
 
 
