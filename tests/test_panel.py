@@ -374,6 +374,11 @@ def test_a_sheet_without_a_width_is_a_little_wider_than_high(size):
     assert 1 < sheet.shape[1] / sheet.shape[0] < 2
 
 
+def test_a_name_has_room_above_the_narrowest_glimpse():
+    sheets = [contact_sheet([np.zeros((160, 9), np.uint8)], [name]) for name in ("eye.12.png", "eye.13.png")]
+    assert (sheets[0] != sheets[1]).any()
+
+
 # --- words ---
 
 

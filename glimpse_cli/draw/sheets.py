@@ -30,7 +30,7 @@ def contact_sheet(
     shown = [paper.scaled(paper.rgb(glimpse), (cell, cell)) for glimpse in glimpses]
     head = paper.line_height(TYPE) + 2
     height = head + max(picture.shape[0] for picture in shown) + GUTTER
-    width = max(picture.shape[1] for picture in shown) + GUTTER
+    width = max(cell // 2, *(picture.shape[1] for picture in shown)) + GUTTER  # half a cell: a name needs some room
     columns = min(columns or ceil((1.4 * len(shown) * height / width) ** 0.5), len(shown))
     page = paper.Page.blank(
         2 * MARGIN - GUTTER + ceil(len(shown) / columns) * height, 2 * MARGIN - GUTTER + columns * width
