@@ -67,6 +67,9 @@ def test_what_is_no_number_is_magenta_and_leaves_the_scale_alone():
     unknown = (page == paper.UNKNOWN).all(axis=2)
     assert unknown.sum() == 3 * times**2  # one in the glimpse, both in the difference
     assert not (drawn([one, noise(30, 40, 3, seed=1)]) == paper.UNKNOWN).all(axis=2).any()
+    one[12:17, 15:25] = np.nan  # in the middle of the first's difference to itself: no word lies on it
+    unknown = (drawn([one, noise(30, 40, 3, seed=1)]) == paper.UNKNOWN).all(axis=2)
+    assert unknown.sum() == 3 * 50 * times**2
 
 
 @pytest.mark.parametrize("size", [(5, 300), (8, 64), (1, 10), (100, 2), (64, 64)])

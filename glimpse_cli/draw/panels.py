@@ -151,7 +151,8 @@ def panel(
             if band is not masks:  # these have their own ground
                 page.set_hairline(band[k].shape[:2], (at[0] + below, at[1]))
     if differ and reference is None:
-        _set_first(page, (MARGIN + tops[2], MARGIN + INPUT + GUTTER), heats[0].shape)
+        below = MARGIN + tops[2] + heats[0].shape[0] + 5  # on it, the words would hide what is no number
+        page.set_text("the first", (below, MARGIN + INPUT + GUTTER), NOTE, QUIET)
     return page.pixels
 
 
@@ -287,12 +288,3 @@ def _set_scale(page: Page, top: int, reach: float, differences: NDArray[np.float
     said = f"largest {np.abs(differences).max(initial=0, where=~unknown):.2g}"
     said += " · magenta: no number" if unknown.any() else ""
     page.set_text(said, (top + BAR + 5 + paper.line_height(NOTE), MARGIN), NOTE, QUIET)
-
-
-def _set_first(page: Page, at: tuple[int, int], shape: tuple[int, ...]) -> None:
-    """In the place of the first method's difference to itself, or below where that is too small."""
-    said = "the first"
-    if shape[0] >= 2 * NOTE and shape[1] >= paper.width_of(said, NOTE):
-        page.set_text(said, (at[0] + (shape[0] - NOTE) // 2, at[1] + shape[1] // 2), NOTE, QUIET, anchor="m")
-    else:
-        page.set_text(said, (at[0] + shape[0] + 5, at[1]), NOTE, QUIET)
