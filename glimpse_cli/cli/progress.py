@@ -88,13 +88,14 @@ class _Lines:
 def _bar() -> Iterator["Show"]:
     from rich.console import Console  # noqa: PLC0415 - rich is slow to load, and only a terminal needs it
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415 - likewise
+    from rich.table import Column  # noqa: PLC0415 - likewise
 
     columns: list[Any] = [
         BarColumn(complete_style="green", pulse_style="green"),  # rich's own is the red of an error
-        MofNCompleteColumn(),
+        MofNCompleteColumn(table_column=Column(no_wrap=True)),  # on a narrow terminal the bar alone gives way
         TextColumn("{task.fields[failed]} failed", markup=False),
         TextColumn("{task.fields[rate]:.1f} images/s", markup=False),
-        TimeRemainingColumn(compact=True),
+        TimeRemainingColumn(compact=True, table_column=Column(no_wrap=True)),
     ]
     with Progress(*columns, console=Console(stderr=True), transient=True, refresh_per_second=5) as bar:
         task, began = bar.add_task("", total=None, failed=0, rate=0.0), time.monotonic()
