@@ -1943,6 +1943,7 @@ def test_a_dry_run_of_wrong_rows_alone_exits_as_the_run_does(photos, tmp_path):
     ("arguments", "says"),
     [
         (["--box", "1,2,3,4"], "-o FOLDER is missing"),
+        (["-o", "-", "--box", "1,2,3,4"], "try: -o FOLDER, or -o ./-"),
         (["-o", "out"], "exactly one place is needed"),
         (["-o", "out", "--box", "1,2,3,4", "--from", "t.csv"], "--from and --box both say the place"),
         (["-o", "out", "--box", "1,2,3,4", "--box", "1,2,3,4"], "one --box, got 2"),
@@ -1963,7 +1964,7 @@ def test_a_wrong_command_line_is_told_before_anything_starts(arguments, says, ph
     assert done.exit_code == 2
     assert says in done.stderr
     assert len(done.stderr.splitlines()) <= 3
-    assert not (tmp_path / "out").exists()
+    assert not {tmp_path / "out", tmp_path / "-"} & {*tmp_path.iterdir()}
 
 
 def test_the_cpu_path_loads_no_torch(photos, tmp_path):

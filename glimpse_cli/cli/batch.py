@@ -34,7 +34,7 @@ from glimpse_cli.cli.options import (
     typed_as,
     writing,
 )
-from glimpse_cli.cli.outputs import FINISHED_WITH_FAILURES
+from glimpse_cli.cli.outputs import FINISHED_WITH_FAILURES, PIPE
 from glimpse_cli.cli.progress import watching
 from glimpse_cli.errors import UsageError
 from glimpse_cli.places import BoxPlace, Look, parse_number, parse_size, parse_width
@@ -185,6 +185,8 @@ def _settings(
 
     if not out.output:
         raise UsageError("-o FOLDER is missing", why="batch needs a folder to write into")
+    if out.output == PIPE:
+        raise UsageError("batch writes a folder, and -o - is stdout", hint="-o FOLDER, or -o ./- if that is its name")
     kind = _writing(out, parse_size(how.size))
     where = _from_table(sources, place, how, out) if out.table is not None else _for_all(sources, place, how)
     return Settings(
