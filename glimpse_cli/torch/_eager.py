@@ -19,9 +19,8 @@ from glimpse_cli.torch._arguments import lined, working_dtype
 from glimpse_cli.torch._axes import Axis, axis_backward, axis_of
 from glimpse_cli.torch._dense import whole_precision
 from glimpse_cli.torch._operators import at_once, banded_backward, glimpses_at_once, gradients_at_once
-from glimpse_cli.torch._whole import both, column, counting
+from glimpse_cli.torch._whole import Pair, both, column, counting
 
-Pair = tuple[int, int]
 Plain = Callable[[Tensor, Tensor, Tensor, Tensor | None, "Look"], Tensor]
 
 

@@ -9,7 +9,7 @@ uint8 and uint16 images come out as float32 in [0, 1], floating images in their 
 so what stands in a tensor is not checked: a NaN gives NaN, and an s of 0 the nearest pixel.
 """
 
-from typing import NamedTuple
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -42,14 +42,6 @@ from glimpse_cli.torch._spellings import Pair, box_to_comb, scale_shift_to_comb
 SMALL = 4_000_000  # multiply-adds of the dense form in the time that the banded one takes to begin a glimpse
 CALL = 5  # times as long it takes to begin a call
 PIXEL = 8  # multiply-adds in the time that the dense form takes to read a pixel, or to write its gradient
-
-
-class Combs(NamedTuple):
-    """First places, steps and, for the Gaussian, widths (..., 2) as (y, x), float64, pixels."""
-
-    first: Tensor
-    step: Tensor
-    s: Tensor
 
 
 def gaussian_glimpse(  # noqa: PLR0917 - the post's names in the post's order
@@ -216,8 +208,7 @@ def glimpse_mask(  # noqa: PLR0917 - as `box_glimpse`
     kernel = _kernel(method, "border" if padding is None else padding, s)
     first, step = alike(2, u=u, d=d)
     s = default_width(step) if s is None else as_tensor("s", s, u.device)
-    combs = Combs(*alike(2, u=first, d=step, s=s))
-    y, x = _axes(combs, size, image_size, kernel, working_dtype(u.dtype))
+    y, x = _axes(alike(2, u=first, d=step, s=s), size, image_size, kernel, working_dtype(u.dtype))
     name = tap_name(method)
     rows, columns = (axis_mask(axis, N, name, kernel.eps).sum(-2) for axis, N in zip((y, x), image_size, strict=True))
     return rows[..., :, None] * columns[..., None, :]
@@ -267,14 +258,18 @@ def _plain(images: Tensor, first: Tensor, step: Tensor, s: Tensor | None, look: 
     image_size = images.shape[2], images.shape[3]
     if kernel.spread:
         first, step = scale_shift_to_comb(step, first, size, image_size)
-    y, x = _axes(Combs(first, step, width), size, image_size, kernel, working_dtype(images.dtype))
+    y, x = _axes((first, step, width), size, image_size, kernel, working_dtype(images.dtype))
     return _pick(images, y, x) if kernel.method == "hard" else _weigh(images, y, x, kernel)
 
 
-def _axes(combs: Combs, size: Pair, image_size: Pair, kernel: Kernel, dtype: torch.dtype) -> tuple[Axis, Axis]:
+def _axes(
+    combs: Sequence[Tensor], size: Pair, image_size: Pair, kernel: Kernel, dtype: torch.dtype
+) -> tuple[Axis, Axis]:
+    """The axes of first places, steps and, for the Gaussian, widths (..., 2) as (y, x), float64, pixels."""
+
     def axis(k: int) -> Axis:
-        p = places(combs.first[..., k], combs.step[..., k], size[k])
-        return axis_of(kernel.method, p, combs.s[..., k], image_size[k], kernel.padding, dtype)
+        first, step, s = (t[..., k] for t in combs)
+        return axis_of(kernel.method, places(first, step, size[k]), s, image_size[k], kernel.padding, dtype)
 
     return axis(0), axis(1)
 
