@@ -401,6 +401,21 @@ def test_gradients_are_whole_wherever_autocast_is_on(compiles):
             torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("form", FORMS, indirect=True)
+@pytest.mark.usefixtures("form")
+def test_second_gradients_are_whole_under_autocast():
+    images, u = pictures(2, 3, 23, 31, dtype=torch.float32), places()[0].requires_grad_()
+
+    def second():
+        (first,) = torch.autograd.grad(loss_of(u, images), u, create_graph=True)
+        return torch.autograd.grad(first.square().sum(), u)[0]
+
+    want = second()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = second()
+    torch.testing.assert_close(found, want, rtol=1e-4, atol=1e-4)
+
+
 @pytest.mark.usefixtures("form")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")  # of torch's own rules
 def test_forward_mode_is_whole_under_autocast():

@@ -72,7 +72,7 @@ def _is_halved(device: torch.device) -> bool:
 
 
 class Whole(torch.autograd.Function):
-    """`torch.matmul` where autocast is on: of whole precision, and so are its gradients.
+    """`torch.matmul` where autocast is on: of whole precision, and so are its gradients of every order.
 
     A region without autocast around the product is not enough: its gradients are made elsewhere, where autocast may be
     on, as it is for a compiler that makes them along with the product.
@@ -82,7 +82,8 @@ class Whole(torch.autograd.Function):
 
     @staticmethod
     def forward(a: Tensor, b: Tensor) -> Tensor:
-        return torch.matmul(a, b)
+        with whole_precision(a.device):
+            return torch.matmul(a, b)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:  # noqa: ARG004 - torch's signature
@@ -91,6 +92,6 @@ class Whole(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:
         a, b = ctx.saved_tensors
-        with whole_precision(a.device):
-            to_a, to_b = torch.matmul(grad, b.transpose(-1, -2)), torch.matmul(a.transpose(-1, -2), grad)
+        multiply: Any = Whole.apply
+        to_a, to_b = multiply(grad, b.transpose(-1, -2)), multiply(a.transpose(-1, -2), grad)
         return to_a.sum_to_size(a.shape), to_b.sum_to_size(b.shape)
