@@ -104,16 +104,15 @@ def write_together(contents: Mapping[Path, bytes]) -> None:
     try:
         for path, data in contents.items():
             temporaries[path] = temporary_beside(path)
-            with _told_of(path), temporaries[path].open("xb") as file:
+            with told_of(path), temporaries[path].open("xb") as file:
                 file.write(data)
                 _sync(file)
         for path, temporary in temporaries.items():
-            with _told_of(path):
+            with told_of(path):
                 temporary.replace(path)
     except BaseException:  # KeyboardInterrupt as well: nothing may stay behind
         for temporary in temporaries.values():
-            with suppress(OSError):
-                temporary.unlink()
+            discard(temporary)
         raise
     for folder in {path.parent for path in contents}:
         flush_folder(folder)
@@ -136,7 +135,7 @@ def whole(path: Path, before: Callable[[Path], None] | None = None, token: str |
         OutputError: the disk is full, or the like.
     """
     temporary = temporary_beside(path, token)
-    with _told_of(path):
+    with told_of(path):
         try:
             if token:
                 temporary.unlink(missing_ok=True)
@@ -147,15 +146,24 @@ def whole(path: Path, before: Callable[[Path], None] | None = None, token: str |
                 before(temporary)
             temporary.replace(path)
         except BaseException:  # KeyboardInterrupt as well: nothing may stay behind
-            with suppress(OSError):
-                temporary.unlink()
+            discard(temporary)
             raise
     flush_folder(path.parent)  # what it was made from may be removed now
 
 
+def discard(path: Path) -> None:
+    """Take a file away, if it is there and can be."""
+    with suppress(OSError):
+        path.unlink()
+
+
 @contextmanager
-def _told_of(path: Path) -> Iterator[None]:
-    """The system's refusals, as those of a file that is written."""
+def told_of(path: Path) -> Iterator[None]:
+    """The system's refusals, as those of a file that is written.
+
+    Raises:
+        OutputError: in place of an OSError.
+    """
     try:
         yield
     except OSError as error:

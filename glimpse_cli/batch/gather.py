@@ -26,7 +26,7 @@ from glimpse_cli.batch.own import METADATA, PARTS, hash_of, hash_of_file, is_wit
 from glimpse_cli.batch.plan import Settings
 from glimpse_cli.batch.written import Written
 from glimpse_cli.errors import InputError, OutputError
-from glimpse_cli.files import MAX_BYTES, make_folder, read_bytes, shown, write_whole
+from glimpse_cli.files import MAX_BYTES, discard, make_folder, read_bytes, shown, write_whole
 from glimpse_cli.tables import Row
 
 STACK = "stack.npy"
@@ -105,8 +105,7 @@ def remove_stale(settings: Settings, lines: Iterable[bytes | None]) -> None:
     listed = _listed(lines)
     for path in there:
         if hash_of_file(path) != listed.get(path.relative_to(parts).as_posix(), ""):
-            with suppress(OSError):
-                path.unlink()
+            discard(path)
 
 
 def _listed(lines: Iterable[bytes | None]) -> dict[str, str]:

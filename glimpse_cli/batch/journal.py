@@ -15,7 +15,7 @@ import time
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -23,7 +23,7 @@ from glimpse_cli.batch.lines import checked_line_of, line_of, parsed
 from glimpse_cli.batch.own import ASIDE, JOURNAL, OWN, PARTS, take_away
 from glimpse_cli.batch.plan import Item, Plan
 from glimpse_cli.errors import OutputError, UsageError
-from glimpse_cli.files import cannot_write, itself, make_folder, shown, whole
+from glimpse_cli.files import itself, make_folder, shown, told_of, whole
 
 _LOCK = "lock"
 _NOTHING = -1
@@ -142,20 +142,13 @@ class Journal:
         self._sealed_at = _NOTHING
         self._others: dict[str, dict[str, Any]] = {}  # of pictures of which nothing is wanted any more
         self._renamed: set[int] = set()  # items with files that are not wanted of them any more
-        try:
-            self._file = open(self._path, "a+b", opener=itself)  # noqa: SIM115 - see close
-        except OSError as error:
-            raise cannot_write(self._path, error) from error
-        try:
-            if not self._is_of(settings, force=force):
+        with told_of(self._path), ExitStack() as undo:
+            self._file = undo.enter_context(open(self._path, "a+b", opener=itself))
+            if self._is_of(settings, force=force):
+                self._others = self._read()
+            else:
                 self._begin()
-                return
-            self._others = self._read()
-        except BaseException as error:
-            self.close()
-            if isinstance(error, OSError):
-                raise cannot_write(self._path, error) from error
-            raise
+            undo.pop_all()  # see close
 
     def _is_of(self, settings: Mapping[str, Any], *, force: bool) -> bool:
         """Whether the file is this run's, as far as it got."""
@@ -297,20 +290,16 @@ class Journal:
         return _NOTHING < self._offsets[n] < self._sealed_at
 
     def _write(self, line: bytes) -> None:
-        try:
+        with told_of(self._path):
             self._file.seek(0, os.SEEK_END)
             self._file.write(line)
             self._file.flush()
-        except OSError as error:
-            raise cannot_write(self._path, error) from error
         self._end += len(line)
 
     def _sync(self) -> None:
-        try:
+        with told_of(self._path):
             self._file.flush()
             os.fsync(self._file.fileno())
-        except OSError as error:
-            raise cannot_write(self._path, error) from error
 
     def close(self) -> None:
         """Let go of the file."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from glimpse_cli.batch.lines import parsed
-from glimpse_cli.batch.own import hash_of, is_intact
+from glimpse_cli.batch.own import hash_of, hash_of_file
 from glimpse_cli.batch.plan import Form, Item, Want
 from glimpse_cli.items import Reading, Writing
 
@@ -68,7 +68,7 @@ def held(errand: Errand, ways: Ways) -> dict[str, Any]:
         names = tuple(want.names(ways.writing))
         if not files.keys() >= {*names}:
             return False
-        return errand.sealed or all(is_intact(Path(ways.folder, name), files[name]) for name in names)
+        return errand.sealed or all(hash_of_file(Path(ways.folder, name)) == files[name] for name in names)
 
     kept = [want for want in errand.item.wants if holds(want)]
     names = {name for want in kept for name in want.names(ways.writing)}

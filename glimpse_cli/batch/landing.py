@@ -6,13 +6,12 @@ under temporary names, then flushed, which the disk does for all of them in near
 
 import os
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from glimpse_cli.batch.own import OWN
 from glimpse_cli.errors import OutputError
-from glimpse_cli.files import cannot_write, flush, flush_folder, is_temporary, temporary_beside
+from glimpse_cli.files import cannot_write, discard, flush, flush_folder, is_temporary, temporary_beside
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +40,7 @@ def write(path: Path, data: bytes) -> Waiting:
 def drop(some: Iterable[Waiting]) -> None:
     """Take temporary files away again."""
     for waiting in some:
-        with suppress(OSError):
-            waiting.temporary.unlink()
+        discard(waiting.temporary)
 
 
 def land(some: Sequence[Waiting]) -> dict[Path, OutputError]:
@@ -71,8 +69,7 @@ def remove_temporaries(folder: str) -> None:
         folders[:] = [below for below in folders if not os.path.lexists(os.path.join(here, below, OWN))]  # noqa: PTH118 - strings
         for name in names:
             if is_temporary(name):
-                with suppress(OSError):
-                    Path(here, name).unlink()
+                discard(Path(here, name))
 
 
 def _flush(waiting: Waiting) -> None:

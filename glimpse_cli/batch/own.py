@@ -9,14 +9,13 @@ import os
 import shutil
 import stat
 from collections.abc import Container, Iterable, Mapping
-from contextlib import suppress
 from functools import partial
 from hashlib import blake2b
 from itertools import count
 from pathlib import Path
 
 from glimpse_cli.errors import OutputError
-from glimpse_cli.files import cannot_write, make_folder, shown
+from glimpse_cli.files import discard, make_folder, shown, told_of
 
 # Beside the glimpses; and the folder, hidden, in which a run keeps what it needs to be taken up again.
 METADATA, ERRORS, RUN, OWN = "metadata.jsonl", "errors.jsonl", "run.json", ".glimpse"
@@ -44,11 +43,6 @@ def is_within(folder: str | Path, name: str) -> bool:
         return False
 
 
-def is_intact(path: Path, found: str) -> bool:
-    """Whether a file, which is no link, has the content of this hash."""
-    return hash_of_file(path) == found
-
-
 def take_away(folder: str | Path, files: Mapping[str, str]) -> list[str]:
     """Take away files of a folder, hash by name, where they still are what was written.
 
@@ -59,9 +53,8 @@ def take_away(folder: str | Path, files: Mapping[str, str]) -> list[str]:
         path = Path(folder, name)
         if not is_within(folder, name):  # a journal is a file that others may have written, and a folder may be a link
             continue
-        if is_intact(path, found):
-            with suppress(OSError):
-                path.unlink()
+        if hash_of_file(path) == found:
+            discard(path)
         elif os.path.lexists(path):
             stay.append(name)
     return stay
@@ -82,10 +75,8 @@ def set_aside(folder: str | Path, name: str, ours: Container[str]) -> None:
     free = (place for place in places if is_within(folder, place) and not os.path.lexists(Path(folder, place)))
     kept = Path(folder, next(free))
     make_folder(kept.parent)
-    try:
+    with told_of(path):
         shutil.move(path, kept)  # a folder of a name may be another disk
-    except OSError as error:
-        raise cannot_write(path, error) from error
 
 
 def kept_aside(folder: str | Path) -> int:

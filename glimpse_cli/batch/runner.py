@@ -208,7 +208,7 @@ class _Run:
         self.wanted = sum(len(item.wants) for item in made.items)
         self.progress = Progress(made.rows, failed=len(made.failures))
         self.sealed = settings.form != "files" and gather.is_intact(settings, journal.sealed)
-        self.changed = self.died = False
+        self.died = False
         self.stay: list[str] = []
         written.adopt(journal.sealed)
 
@@ -287,7 +287,6 @@ class _Run:
     def _note(self, outcome: Outcome) -> None:
         if outcome.line is not None:
             self.journal.append(outcome.n, outcome.line)
-        self.changed = self.changed or outcome.line is not None or bool(outcome.done)
         self.stay += outcome.stay
         progress = self.progress
         progress.done += outcome.done
@@ -313,9 +312,8 @@ class _Run:
             shutil.rmtree(self.ways.folder, ignore_errors=True)
 
     def _is_as_sealed(self) -> bool:
-        if not self.sealed or self.changed or not self.journal.is_all_sealed:
-            return False
-        return hash_of_pieces(self._metadata()) == self.journal.sealed[METADATA]
+        is_all = self.sealed and self.journal.is_all_sealed
+        return is_all and hash_of_pieces(self._metadata()) == self.journal.sealed[METADATA]
 
     def _done(self) -> Iterator[tuple[int, dict[str, Any]]]:
         return done(self.plan, self.journal, self.settings.form)

@@ -15,7 +15,7 @@ from glimpse_cli import draw, images
 from glimpse_cli.batch.own import exists, hash_of, hash_of_file
 from glimpse_cli.batch.written import Known, known, note, place_of
 from glimpse_cli.errors import OutputError
-from glimpse_cli.files import FORMATS, cannot_write, is_folder, make_folder, shown, whole
+from glimpse_cli.files import FORMATS, is_folder, make_folder, shown, told_of, whole
 
 COUNT = 60  # glimpses on a sheet
 CELL = 160  # pixels of the long side of one
@@ -47,10 +47,8 @@ def make(path: str, folder: str, glimpses: Iterable[tuple[str, NDArray[np.uint8]
     pairs = [(shown(name), _reduced(glimpse)) for name, glimpse in glimpses]
     if not pairs:
         if is_known(place_of(path), known(folder)):
-            try:
+            with told_of(Path(path)):
                 Path(path).unlink(missing_ok=True)
-            except OSError as error:
-                raise cannot_write(Path(path), error) from error
         return
     names, pictures = zip(*pairs, strict=True)
     sheet = draw.contact_sheet(pictures, names, cell=CELL)

@@ -6,7 +6,6 @@ and `finish` are apart so that a GPU in the parent can compute between them.
 
 import os
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -22,10 +21,10 @@ from glimpse_cli.batch.journal import files_in
 from glimpse_cli.batch.known import Errand, Ways, held, look_of, stamp_of, warned_in
 from glimpse_cli.batch.landing import Waiting, drop, land, write
 from glimpse_cli.batch.lines import checked_line_of
-from glimpse_cli.batch.own import exists, hash_of, is_intact, is_within, set_aside, take_away
+from glimpse_cli.batch.own import exists, hash_of, hash_of_file, is_within, set_aside, take_away
 from glimpse_cli.batch.plan import Failure, Want, failure, mask_name
 from glimpse_cli.errors import GlimpseError, OutputError, PictureError, Reason
-from glimpse_cli.files import cannot_write, make_folder, read_bytes, shown
+from glimpse_cli.files import cannot_write, discard, make_folder, read_bytes, shown
 from glimpse_cli.glimpse import contract
 from glimpse_cli.items import Loaded, Sight, Writing
 
@@ -264,7 +263,9 @@ def _outcome(finished: Finished, lost: Mapping[Path, OutputError], ways: Ways) -
         if error is None:
             good.append(part)
         else:
-            _take_away(waiting.path for waiting in part.waiting if waiting.path not in lost)
+            for waiting in part.waiting:
+                if waiting.path not in lost:
+                    discard(waiting.path)
             wrong.append(_failure(begun, part.want, error))
     record = {
         "image": errand.item.image,
@@ -303,7 +304,7 @@ def _make_way(outputs: Mapping[str, bytes], ours: Mapping[str, str], ways: Ways)
         path, found = Path(ways.folder, name), hash_of(content)
         if name in ours:
             set_aside(ways.folder, name, (found, ours[name]))
-        elif os.path.lexists(path) and not is_intact(path, found):
+        elif os.path.lexists(path) and hash_of_file(path) != found:
             raise exists(path)
 
 
@@ -355,9 +356,3 @@ def _clear(errand: Errand, ways: Ways, written: Collection[str] = ()) -> list[st
     """Take away what an earlier run wrote for a picture that is now another, or none; returns what is another file."""
     before = files_in(errand.line)
     return take_away(ways.folder, {name: before[name] for name in before if name not in written})
-
-
-def _take_away(paths: Iterable[Path]) -> None:
-    for path in paths:
-        with suppress(OSError, ValueError):
-            path.unlink()

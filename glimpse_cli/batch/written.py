@@ -59,10 +59,8 @@ def note(folder: str, place: str, content: str) -> None:
     name = place.removeprefix(os.path.join(os.path.realpath(folder), ""))  # noqa: PTH118 - strings
     path = Path(folder, _NOTES)
     files.make_folder(path.parent)
-    try:
+    with files.told_of(path):
         append(path, checked_line_of({"sealed": {name: content}}), durable=True)
-    except OSError as error:
-        raise files.cannot_write(path, error) from error
 
 
 class Written:
