@@ -28,9 +28,10 @@ from glimpse_cli import batch, draw, glimpse, tables
 from glimpse_cli.batch import gather, known, runner, sheet, strays, worker
 from glimpse_cli.batch.journal import Journal, checked_line_of, parsed
 from glimpse_cli.batch.known import Errand, Ways
-from glimpse_cli.batch.own import METADATA, hash_of, hash_of_file
+from glimpse_cli.batch.own import METADATA, hash_of, hash_of_file, set_aside
 from glimpse_cli.batch.plan import plan as planned
 from glimpse_cli.batch.pool import Pool
+from glimpse_cli.batch.written import Written
 from glimpse_cli.cli import batch as cli
 from glimpse_cli.cli import progress
 from glimpse_cli.cli.app import app
@@ -736,11 +737,8 @@ def test_a_contact_sheet_that_could_not_be_replaced_twice_is_still_known(photos,
     with_sheet = settings(photos, out, contact_sheet=str(drawn))
     batch.run(with_sheet)
 
-    def full(*_, **__):
-        raise OutputError("cannot write", why="No space left on device")
-
     with monkeypatch.context() as patched:
-        patched.setattr(sheet, "whole", full)
+        named(patched, drawn, OSError(errno.ENOSPC, "No space left on device"))
         for seed in (7, 8):
             picture(photos / "a.png", seed)
             with pytest.raises(OutputError, match="cannot write"):
@@ -905,6 +903,37 @@ def with_sheet(photos, out, path, **changes):
     return settings(photos, out, contact_sheet=str(path), **changes)
 
 
+def named(patched, path, error):
+    """What happens where one file is to get its name."""
+    genuine = Path.replace
+
+    def replaced(self, target):
+        if target == path:
+            raise error
+        return genuine(self, target)
+
+    patched.setattr(Path, "replace", replaced)
+
+
+@pytest.mark.parametrize("place", ["out/sub/all.png", "sheet.png"])
+@pytest.mark.parametrize("kind", ["empty", "cut", "link"])
+def test_a_contact_sheet_that_is_not_as_it_was_left_is_made_anew_and_what_it_was_is_kept(kind, place, photos, tmp_path):
+    drawn, aside = tmp_path / place, tmp_path / "out" / ".glimpse" / "aside" / "1" / place.removeprefix("out/")
+    batch.run(with_sheet(photos, tmp_path / "out", drawn))
+    before = drawn.read_bytes()
+    drawn.unlink()
+    if kind == "link":
+        (tmp_path / "mine").write_bytes(before[:99])
+        drawn.symlink_to(tmp_path / "mine")
+    else:
+        drawn.write_bytes(before[: 99 * (kind == "cut")])
+    summary = batch.run(with_sheet(photos, tmp_path / "out", drawn))
+    assert (summary.skipped, summary.aside) == (4, kind != "empty")
+    assert not drawn.is_symlink()
+    assert drawn.read_bytes() == before
+    assert kind == "empty" or aside.read_bytes() == before[:99]
+
+
 @pytest.mark.parametrize(
     "name", ["a.png", "A.png", "sub", "a.png/sheet.png", "a.mask.png", "metadata.jsonl", ".glimpse/sheet.png"]
 )
@@ -990,7 +1019,7 @@ def test_a_contact_sheet_is_known_though_a_run_was_killed_before_it_could_replac
     batch.run(with_sheet(photos, out, drawn))
     picture(photos / "a.png", 9)
     with monkeypatch.context() as patched:
-        patched.setattr(sheet, "whole", interrupted)
+        named(patched, drawn, KeyboardInterrupt())
         with pytest.raises(KeyboardInterrupt):
             batch.run(with_sheet(photos, out, drawn))
     assert batch.run(with_sheet(photos, out, drawn)).skipped == 4
@@ -1010,7 +1039,7 @@ def test_what_a_killed_run_left_of_a_contact_sheet_outside_its_folder_goes_with_
     drawn = tmp_path / "sheets" / "sheet.png"
     with monkeypatch.context() as patched:
         patched.setattr(Path, "unlink", lambda *_, **__: None)  # of what is killed nothing is taken away
-        patched.setattr(sheet, "note", lambda *_: patched.setattr(Path, "replace", interrupted))
+        named(patched, drawn, KeyboardInterrupt())
         with pytest.raises(KeyboardInterrupt):
             batch.run(with_sheet(photos, tmp_path / "out", drawn))
     (left,) = drawn.parent.iterdir()
@@ -1040,8 +1069,8 @@ def test_a_contact_sheet_that_cannot_be_made_is_told_before_the_work_and_costs_n
 def test_a_contact_sheet_looks_the_same_however_early_its_glimpses_are_reduced(size, tmp_path):
     glimpses = [np.random.default_rng(n).integers(0, 256, (*size, 1 + n), np.uint8) for n in range(4)]
     names = [f"{n}.png" for n in range(4)]
-    (tmp_path / ".glimpse").mkdir()
-    sheet.make(str(tmp_path / "sheet.png"), str(tmp_path), zip(names, glimpses, strict=True))
+    written = Written(str(tmp_path), new=True, replace=False)
+    sheet.make(str(tmp_path / "sheet.png"), written, zip(names, glimpses, strict=True))
     with Image.open(tmp_path / "sheet.png") as found:
         np.testing.assert_array_equal(np.asarray(found), draw.contact_sheet(glimpses, names))
 
@@ -1073,9 +1102,9 @@ def test_a_contact_sheet_shows_the_glimpses_in_order_whatever_they_are_kept_in(
 def test_a_contact_sheet_holds_one_large_glimpse_at_a_time(tmp_path, monkeypatch):
     seen = []
     monkeypatch.setattr(sheet.draw, "contact_sheet", lambda pictures, *_, **__: seen.extend(pictures) or pictures[0])
-    (tmp_path / ".glimpse").mkdir()
+    written = Written(str(tmp_path), new=True, replace=False)
     large = (("a", np.zeros((900, 1200, 3), np.uint8)) for _ in range(3))
-    sheet.make(str(tmp_path / "s.png"), str(tmp_path), large)
+    sheet.make(str(tmp_path / "s.png"), written, large)
     assert [one.shape for one in seen] == [(120, 160, 3)] * 3
 
 
@@ -1572,6 +1601,16 @@ def test_nothing_is_set_aside_through_a_link(photos, tmp_path):
     assert batch.run(settings(photos, out)).aside == 1
     assert (out / ".glimpse" / "aside" / "2" / "a.png").read_bytes() == b"mine"
     assert not [*elsewhere.iterdir()]
+
+
+def test_what_was_set_aside_is_no_hindrance_to_what_comes_to_lie_below_its_name(tmp_path):
+    (tmp_path / "a.png").write_bytes(b"mine")
+    set_aside(tmp_path, "a.png", ())
+    (tmp_path / "a.png").mkdir()
+    (tmp_path / "a.png" / "b.png").write_bytes(b"mine too")
+    set_aside(tmp_path, "a.png/b.png", ())
+    assert (tmp_path / ".glimpse" / "aside" / "1" / "a.png").read_bytes() == b"mine"
+    assert (tmp_path / ".glimpse" / "aside" / "2" / "a.png" / "b.png").read_bytes() == b"mine too"
 
 
 def test_what_lies_outside_the_folder_is_not_set_aside_though_a_link_leads_there(photos, tmp_path):

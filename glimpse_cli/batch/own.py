@@ -63,20 +63,35 @@ def take_away(folder: str | Path, files: Mapping[str, str]) -> list[str]:
 def set_aside(folder: str | Path, name: str, ours: Container[str]) -> None:
     """Keep what is no run's, as none of these hashes says, out of the way of a file of this name.
 
+    Args:
+        folder: the run's.
+        name: relative to it; or absolute, of a file that may lie anywhere.
+        ours: the hashes of what runs wrote there.
+
     Raises:
         OutputError: it cannot be moved.
     """
     path = Path(folder, name)
-    if not is_within(folder, name) or (path.is_dir() and not path.is_symlink()):  # writing will say so
-        return
+    is_elsewhere = Path(name).is_absolute()
+    if not (is_elsewhere or is_within(folder, name)) or (path.is_dir() and not path.is_symlink()):
+        return  # writing will say so
     if not os.path.lexists(path) or not path.lstat().st_size or hash_of_file(path) in ours:
         return
-    places = (f"{ASIDE}/{n}/{name}" for n in count(1))
-    free = (place for place in places if is_within(folder, place) and not os.path.lexists(Path(folder, place)))
+    places = (f"{ASIDE}/{n}/{path.name if is_elsewhere else name}" for n in count(1))
+    free = (place for place in places if is_within(folder, place) and not _is_taken(Path(folder, place)))
     kept = Path(folder, next(free))
     make_folder(kept.parent)
     with told_of(path):
         shutil.move(path, kept)  # a folder of a name may be another disk
+
+
+def _is_taken(path: Path) -> bool:
+    """Whether a file has this name, or that of a folder on the way there."""
+    try:
+        path.lstat()
+    except OSError as error:
+        return isinstance(error, NotADirectoryError)
+    return True
 
 
 def kept_aside(folder: str | Path) -> int:

@@ -155,9 +155,11 @@ def run(settings: Settings, watch: Watch | None = None) -> Summary:
             work = _Run(settings, made, journal, written, device, watch or _nobody)
             work.go()
             written.make_way(RUN)  # now, for it tells how much was set aside
-            summary = work.summary(time.monotonic() - began)
-            write_run(written, _document(settings, summary))
-            work.draw_sheet()  # last: it may lie on another disk, and all else is there if it cannot be written
+            try:
+                work.draw_sheet()
+            finally:  # it may lie on another disk: all else is there if it cannot be written
+                summary = work.summary(time.monotonic() - began)
+                write_run(written, _document(settings, summary))
         except KeyboardInterrupt:  # the workers were stopped in the middle of something
             remove_temporaries(settings.folder)
             raise
@@ -352,7 +354,7 @@ class _Run:
         if settings.contact_sheet and not self.progress.left:
             sheet.refuse_foreign(settings.contact_sheet, settings.folder, force=settings.force)  # as it took its time
             glimpses = gather.first(settings, self._done(), self.wanted, sheet.COUNT)
-            sheet.make(settings.contact_sheet, settings.folder, glimpses)
+            sheet.make(settings.contact_sheet, self.written, glimpses)
 
 
 def _beside(settings: Settings) -> list[str]:

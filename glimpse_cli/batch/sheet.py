@@ -1,7 +1,7 @@
 """The contact sheet: one picture of the first glimpses, wherever it is wanted.
 
 It may lie anywhere, also among the pictures that are read. A sheet that a run noted (see `written`) is replaced by the
-next one and never taken for an input; any other file is a user's.
+next one and never taken for an input; what else has come to lie where one was drawn is first set aside.
 """
 
 import os
@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from glimpse_cli import draw, images
-from glimpse_cli.batch.own import exists, hash_of, hash_of_file
-from glimpse_cli.batch.written import Known, known, note, place_of
+from glimpse_cli.batch.own import exists, hash_of_file
+from glimpse_cli.batch.written import Known, Written, known, place_of
 from glimpse_cli.errors import OutputError
-from glimpse_cli.files import FORMATS, is_folder, make_folder, shown, told_of, whole
+from glimpse_cli.files import FORMATS, is_folder, make_folder, shown, told_of
 
 COUNT = 60  # glimpses on a sheet
 CELL = 160  # pixels of the long side of one
@@ -27,7 +27,7 @@ def is_known(place: str, sheets: Known) -> bool:
 
 
 def refuse_foreign(path: str, folder: str, *, force: bool) -> None:
-    """Only a sheet of an earlier run is replaced without being told to; what is no file, never.
+    """Only where an earlier run drew its sheet is one drawn without being told to; over what is no file, never.
 
     Raises:
         OutputError: there is something else.
@@ -35,18 +35,18 @@ def refuse_foreign(path: str, folder: str, *, force: bool) -> None:
     if is_folder(path):
         raise OutputError(f"cannot write {shown(path)}", why="it is a folder", hint="another --contact-sheet")
     replaceable = force and os.path.isfile(path)  # noqa: PTH113 - what may not be looked at is none
-    if os.path.lexists(path) and not replaceable and not is_known(place_of(path), known(folder)):
+    if os.path.lexists(path) and not replaceable and place_of(path) not in known(folder):
         raise exists(Path(path), instead="--contact-sheet")
 
 
-def make(path: str, folder: str, glimpses: Iterable[tuple[str, NDArray[np.uint8]]]) -> None:
+def make(path: str, written: Written, glimpses: Iterable[tuple[str, NDArray[np.uint8]]]) -> None:
     """Draw a sheet of (name, uint8 glimpse), of which one at a time is held as large as it is.
 
     Where there is none, the sheet of an earlier run goes: what it shows is no more.
     """
-    pairs = [(shown(name), _reduced(glimpse)) for name, glimpse in glimpses]
+    pairs, name = [(shown(name), _reduced(glimpse)) for name, glimpse in glimpses], written.name_of(path)
     if not pairs:
-        if is_known(place_of(path), known(folder)):
+        if written.is_own(name):
             with told_of(Path(path)):
                 Path(path).unlink(missing_ok=True)
         return
@@ -54,11 +54,7 @@ def make(path: str, folder: str, glimpses: Iterable[tuple[str, NDArray[np.uint8]
     sheet = draw.contact_sheet(pictures, names, cell=CELL)
     data = images.encode_picture(sheet, FORMATS[Path(path).suffix[1:].lower()])
     make_folder(Path(path).parent)
-    place, found = place_of(path), hash_of(data)
-    if list(known(folder).get(place, ()))[-1:] != [found]:
-        note(folder, place, found)
-    token = hash_of(b"%b\0%b" % (os.fsencode(os.path.realpath(folder)), os.fsencode(place)))[:16]
-    with whole(Path(path), token=token) as file:  # outside the folder, nobody else takes away what a kill leaves
+    with written.whole(name) as file:
         file.write(data)
 
 

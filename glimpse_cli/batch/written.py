@@ -14,7 +14,7 @@ from typing import BinaryIO
 
 from glimpse_cli import files
 from glimpse_cli.batch.lines import append, checked_line_of, parsed
-from glimpse_cli.batch.own import OWN, hash_of_file, set_aside
+from glimpse_cli.batch.own import OWN, hash_of, hash_of_file, set_aside
 from glimpse_cli.errors import InputError
 
 _NOTES = f"{OWN}/written.jsonl"
@@ -45,18 +45,17 @@ def known(folder: str) -> Known:
     return found
 
 
-def note(folder: str, place: str, content: str) -> None:
+def note(folder: str, name: str, content: str) -> None:
     """Say that a file is about to get its name.
 
     Args:
-        folder: the run's; what lies in it is known by its name there, for the folder may move.
-        place: see `place_of`.
+        folder: the run's.
+        name: of a file in it, relative to it, for it may move; of any other, absolute.
         content: its hash.
 
     Raises:
         OutputError: the disk is full, or the like.
     """
-    name = place.removeprefix(os.path.join(os.path.realpath(folder), ""))  # noqa: PTH118 - strings
     path = Path(folder, _NOTES)
     files.make_folder(path.parent)
     with files.told_of(path):
@@ -75,13 +74,21 @@ class Written:
     def __init__(self, folder: str, *, new: bool, replace: bool) -> None:
         self._folder, self._root, self._replace = folder, os.path.realpath(folder), replace
         if new:
-            note(folder, f"{self._root}/{_ALL}", "")
+            note(folder, _ALL, "")
         self._known = {place: [*hashes] for place, hashes in known(folder).items()}
 
     def adopt(self, sealed: Mapping[str, str]) -> None:
         """Take files, hash by name, for the run's that an earlier version put together."""
         for name, content in sealed.items():
             self._hashes(name).insert(0, content)
+
+    def name_of(self, path: str) -> str:
+        """What a file is called here: relative to the folder if it lies in it, else absolute."""
+        return place_of(path).removeprefix(self._place(""))
+
+    def is_own(self, name: str) -> bool:
+        """Whether there is a file of this name, as a run left it."""
+        return hash_of_file(Path(self._folder, name)) in self._hashes(name)
 
     def may_be(self, name: str) -> bool:
         """Whether a run may have written a file of this name."""
@@ -93,14 +100,17 @@ class Written:
 
     @contextmanager
     def whole(self, name: str) -> Iterator[BinaryIO]:
-        """`files.whole` of a file in the folder; what is no run's and has its name is set aside."""
-        with files.whole(Path(self._folder, name), lambda temporary: self._admit(name, temporary)) as file:
+        """`files.whole` of a file in the folder, or anywhere; what is no run's and has its name is set aside."""
+        token = None
+        if os.path.isabs(name):  # noqa: PTH117 - outside, nobody else takes away what a kill leaves
+            token = hash_of(b"%b\0%b" % (os.fsencode(self._root), os.fsencode(name)))[:16]
+        with files.whole(Path(self._folder, name), lambda temporary: self._admit(name, temporary), token) as file:
             yield file
 
     def _admit(self, name: str, temporary: Path) -> None:
         hashes, content = self._hashes(name), hash_of_file(temporary) or ""
         if hashes[-1:] != [content]:
-            note(self._folder, f"{self._root}/{name}", content)
+            note(self._folder, name, content)
             hashes.append(content)
         self.make_way(name)
 
@@ -110,4 +120,7 @@ class Written:
             set_aside(self._folder, name, self._hashes(name))
 
     def _hashes(self, name: str) -> list[str]:
-        return self._known.setdefault(f"{self._root}/{name}", [])
+        return self._known.setdefault(self._place(name), [])
+
+    def _place(self, name: str) -> str:
+        return os.path.join(self._root, name)  # noqa: PTH118 - compared with the plan's strings
