@@ -200,6 +200,15 @@ def is_folder(path: str | Path) -> bool:
     return os.path.isdir(path)  # noqa: PTH112 - see above
 
 
+def is_listed(path: Path) -> bool:
+    """Whether folders list a path as it is spelled: of the disks that take A for a, some have a file by either name."""
+    whole = Path(os.path.abspath(path))  # noqa: PTH100 - no link is followed
+    ways = [way for way in (whole, *whole.parents) if way.name]
+    with suppress(OSError):  # a folder may be entered, and not be read
+        return all(any(each.name == way.name for each in way.parent.iterdir()) for way in ways)
+    return False
+
+
 def is_device(path: str | Path) -> bool:
     """Whether there is a device such as /dev/stdout; of what may not be looked at, as of `is_folder`."""
     with suppress(OSError, ValueError):

@@ -170,6 +170,15 @@ def test_a_source_that_is_the_output_folder_by_another_name_is_refused(photos, t
         planned(settings(photos, tmp_path / "PHOTOS"))
 
 
+def test_a_folder_whose_name_differs_in_case_alone_is_another_where_it_is_listed(photos, tmp_path, monkeypatch):
+    out = tmp_path / "Photos"
+    assert batch.run(settings(photos, out)).done == 4
+    assert batch.run(settings(photos, out)).skipped == 4
+    monkeypatch.setattr(Path, "iterdir", lambda folder: iter([folder / "photos"]))  # as on an exFAT disk
+    with pytest.raises(UsageError, match=r"the output a\.png is also an input"):
+        planned(settings(photos, out))
+
+
 def test_more_shards_than_anyone_could_mean_are_refused(photos, tmp_path):
     with pytest.raises(UsageError, match="--shards 999999999999 is more than 100000"):
         batch.run(settings(photos, tmp_path / "out", form="shards", shards=999_999_999_999))

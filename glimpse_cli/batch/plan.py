@@ -8,15 +8,16 @@ import posixpath
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import cache, partial
 from itertools import chain
+from pathlib import Path
 from typing import Any, Literal
 
 from glimpse_cli.batch import sheet
 from glimpse_cli.batch.own import ERRORS, JOURNAL, METADATA, OWN, RUN
 from glimpse_cli.batch.written import Known, known, place_of
 from glimpse_cli.errors import GlimpseError, InputError, OutputError, UsageError
-from glimpse_cli.files import LONGEST_NAME, LONGEST_PATH, folded, shown
+from glimpse_cli.files import LONGEST_NAME, LONGEST_PATH, folded, is_listed, shown
 from glimpse_cli.items import Reading, Writing
 from glimpse_cli.places import Look
 from glimpse_cli.tables import BadRow, Defaults, Row
@@ -472,13 +473,23 @@ def _refuse_inputs(items: Sequence[Item], settings: Settings) -> None:
     drawn = settings.contact_sheet and os.path.realpath(settings.contact_sheet)
     if drawn and any(folded(os.path.realpath(item.path)) == folded(drawn) for item in items):
         raise UsageError(f"the contact sheet {shown(drawn)} is also an input", hint=_OTHER_SHEET)
-    place = _places()
-    inputs = {folded(place(path)) for path in (*(item.path for item in items), *filter(None, [settings.table]))}
-    if not any(_inside(path, folded(folder)) for path in inputs):
+    is_own, depth = cache(partial(_is_own, folder)), len(Path(folder).parts)
+    places = map(_places(), (*(item.path for item in items), *filter(None, [settings.table])))
+    top = folded(folder)
+    below = [path for path in places if _inside(folded(path), top)]
+    inputs = {folded(path) for path in below if is_own(Path(*Path(path).parts[:depth]))}
+    if not inputs:
         return
     for name in chain((METADATA, ERRORS, RUN), *(item.names(settings.writing) for item in items)):
         if folded(os.path.join(folder, name)) in inputs:  # noqa: PTH118 - strings
             raise UsageError(f"the output {shown(name)} is also an input", hint="another -o")
+
+
+def _is_own(folder: str, other: Path) -> bool:
+    """Whether a folder is the run's, of which the name may be spelled otherwise; photos beside Photos is another."""
+    if str(other) == folder:
+        return True
+    return os.path.lexists(folder) and (_is_one(folder, str(other)) or not is_listed(Path(folder)))
 
 
 def _places() -> Callable[[str], str]:

@@ -3,7 +3,6 @@
 import os
 import sys
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from pathlib import Path
 from shlex import quote
 
@@ -61,7 +60,7 @@ def check(outputs: Sequence[tuple[Path, str]], images: Sequence[str], *, replace
         seen[name] = of
         is_there = os.path.lexists(path)
         # of the disks that take A for a, some give each spelling a number of its own
-        if _identity(path) in inputs or (is_there and _place(path) in places and not _is_listed(path)):
+        if _identity(path) in inputs or (is_there and _place(path) in places and not files.is_listed(path)):
             raise UsageError(f"the output {files.shown(path)} is also an input", hint="another -o")
         if is_there and not replaced:
             raise OutputError(f"{files.shown(path)} exists", hint="--force to replace it, or another name")
@@ -108,13 +107,6 @@ def _place(path: str | Path) -> str:
         return files.folded(os.path.realpath(path))
     except ValueError:  # a NUL: it is nowhere
         return ""
-
-
-def _is_listed(path: Path) -> bool:
-    """Whether its folder has a file of just this name, and not of another spelling of it."""
-    with suppress(OSError):  # it may be entered, and not be read
-        return any(each.name == path.name for each in path.parent.iterdir())
-    return False
 
 
 def _identity(path: str | Path) -> tuple[int, int] | None:
