@@ -1863,8 +1863,8 @@ def test_a_second_run_is_refused_and_told_of_the_first(photos, tmp_path):
 # The command
 
 
-def typed(*arguments):
-    return CliRunner().invoke(app, ["batch", *map(str, arguments)])
+def typed(*arguments, **options):
+    return CliRunner().invoke(app, ["batch", *map(str, arguments)], **options)
 
 
 def command(*arguments, **options):
@@ -1980,10 +1980,11 @@ def test_rows_come_from_stdin_and_a_dry_run_touches_nothing(photos, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_a_dry_run_of_wrong_rows_alone_exits_as_the_run_does(photos, tmp_path):
-    text = '{"image":"a.png","x":1,"y":2,"w":0,"h":4}\n{"image":"../a.png","x":1,"y":2,"w":3,"h":4}\n'
-    arguments = (photos, "--from", "-", "-o", tmp_path / "out")
-    assert [command(*arguments, *dry, input=text).returncode for dry in (["--dry-run"], [])] == [1, 1]
+@pytest.mark.parametrize(("width", "error"), [(0, "skip"), (3, "stop")])
+def test_a_dry_run_of_which_nothing_would_come_exits_as_the_run_does(width, error, photos, tmp_path):
+    text = f'{{"image":"a.png","x":1,"y":2,"w":{width},"h":4}}\n{{"image":"../a.png","x":1,"y":2,"w":3,"h":4}}\n'
+    arguments = (photos, "--from", "-", "-o", tmp_path / "out", "--on-error", error)
+    assert [typed(*arguments, *dry, input=text).exit_code for dry in (["--dry-run"], [])] == [1, 1]
 
 
 @pytest.mark.parametrize(

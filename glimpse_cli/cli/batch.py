@@ -290,7 +290,7 @@ def _show_plan(settings: "Settings", out: BatchOptions) -> None:
             talk.say(f"{files.shown(item.path)} -> {files.shown(place_of(row, settings))}")
     _list_failures(made.failures[:LISTED], Counter(failure.reason for failure in made.failures), None)
     if made.failures:
-        raise typer.Exit(FINISHED_WITH_FAILURES if made.items else 1)
+        raise typer.Exit(FINISHED_WITH_FAILURES if made.items and not settings.stop else 1)
 
 
 def _report(summary: "Summary", settings: "Settings", out: BatchOptions, said: TalkOptions) -> None:
