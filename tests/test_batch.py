@@ -2093,6 +2093,17 @@ def test_more_glimpses_of_one_picture_than_travel_from_a_device_are_refused_in_w
     assert isinstance(begun_for_a_device(photos, tmp_path), worker.Begun)
 
 
+def test_pools_that_overlap_leave_the_environment_as_it_was(monkeypatch):
+    monkeypatch.setenv("PILLOW_BLOCKS_MAX", "3")
+    before, pools = dict(os.environ), [Pool(1, 10, 10**6) for _ in range(2)]
+    for pool in pools:
+        pool.__enter__()
+    pools[0].__exit__()
+    assert os.environ["PYTHONSAFEPATH"] == "1"
+    pools[1].__exit__()
+    assert dict(os.environ) == before
+
+
 def test_a_pool_gives_every_task_its_own_result():
     with Pool(2, 10, 10**6) as pool:
         found = dict(pool.map(_doubled, range(100)))

@@ -235,8 +235,9 @@ def stillborn(*arguments):  # noqa: ARG001 - as process.start
 
 def test_workers_that_cannot_start_end_the_run_in_words(photos, tmp_path, monkeypatch):
     monkeypatch.setattr(pool.process, "start", stillborn)
-    with pytest.raises(GlimpseError, match="worker processes die"):
+    with pytest.raises(GlimpseError, match="worker processes die") as caught:
         batch.run(settings(photos, tmp_path / "out"))
+    assert "__main__" in caught.value.hint  # a script without that ends like this
 
 
 # Kills

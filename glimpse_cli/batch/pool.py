@@ -18,7 +18,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import islice
 from multiprocessing import active_children, forkserver, get_all_start_methods, get_context
-from threading import Thread
+from threading import Lock, Thread
 from typing import Any, Generic, Self, TypeVar
 
 from pebble import ProcessExpired, ProcessPool
@@ -40,6 +40,8 @@ _TRIES = 5  # pools that may break in a row before the run is given up
 
 # What a worker needs is loaded once, in a server process that holds nothing else and that the workers are forked from.
 _PRELOAD = ["glimpse_cli.mute", "glimpse_cli.batch.worker", *(f"PIL.{name}" for name in PLUGINS.values())]
+_ALONE = Lock()  # of what threads share, each of which may have a run: the environment, and stderr
+_BEFORE: list[dict[str, str | None]] = []  # what the environment was as each pool that is at work began
 _SIGNALS = {known.value: known.name for known in signal.Signals}
 
 
@@ -164,7 +166,8 @@ class Pool:
         self._end()
         self._broken += 1
         if self._broken == _TRIES:
-            raise GlimpseError("worker processes die before they do anything", hint="--jobs 1, or more memory")
+            hint = "--jobs 1, or more memory; and a script begins its work below if __name__ == '__main__':"
+            raise GlimpseError("worker processes die before they do anything", hint=hint)
         for chunk in flight.flying.values():
             flight.alone.extend(chunk.tasks)
         flight.flying.clear()
@@ -237,7 +240,7 @@ def _has_server() -> bool:
         return False
     forkserver.set_forkserver_preload(_PRELOAD)
     try:
-        with _deaf_and_mute():
+        with _ALONE, _deaf_and_mute():
             forkserver.ensure_running()
     except OSError:
         return False
@@ -274,13 +277,15 @@ def _environment() -> Iterator[None]:
         "PYTHONSAFEPATH": "1",
         "PYTHONPATH": os.pathsep.join(map(os.path.abspath, sys.path)),
     }
-    before = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
+    with _ALONE:
+        _BEFORE.append({name: os.environ.get(name) for name in values})
+        os.environ.update(values)
     try:
         yield
     finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
+        with _ALONE:
+            for name, value in _BEFORE.pop().items():  # the first one's comes last, whoever ends last
+                if value is None:
+                    del os.environ[name]
+                else:
+                    os.environ[name] = value
