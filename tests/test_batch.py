@@ -1895,18 +1895,18 @@ def test_the_command_says_what_came_of_it(photos, tmp_path):
 
 def test_a_dry_run_of_a_stack_or_of_shards_says_where_each_glimpse_would_be(photos, tmp_path):
     args = (photos, "-o", tmp_path / "out", "--box", "3,2,17.5,19", "--dry-run")
-    assert command(*args, "--stack").stdout.splitlines()[1] == f"{photos}/b.png -> stack.npy[1]"
+    assert typed(*args, "--stack").stdout.splitlines()[1] == f"{photos}/b.png -> stack.npy[1]"
     assert (
-        command(*args, "--shards", "2").stdout.splitlines()[2] == f"{photos}/sub/c.png -> shard-000001.tar/00000002.png"
+        typed(*args, "--shards", "2").stdout.splitlines()[2] == f"{photos}/sub/c.png -> shard-000001.tar/00000002.png"
     )
-    found = [json.loads(line) for line in command(*args, "--stack", "--json").stdout.splitlines()]
+    found = [json.loads(line) for line in typed(*args, "--stack", "--json").stdout.splitlines()]
     assert found[3] == {"image": "sub/deep/d.v2.png", "index": 3, "name": "sub/deep/d.v2.png"}
 
 
 def test_a_run_that_stopped_says_so(photos, tmp_path):
     (photos / "0.png").write_text("words")
     args = (photos, "-o", tmp_path / "out", "--box", "3,2,17.5,19", "--jobs", "1", "--on-error", "stop", "--json")
-    done = command(*args)
+    done = typed(*args)
     summary = json.loads(done.stdout)
     assert summary["failed"] == 1
     assert summary["skipped"] == summary["not_begun"] == 4 - summary["done"]
@@ -1919,7 +1919,7 @@ def test_verbose_says_what_came_of_each_picture_and_each_failure_once(photos, tm
     args = (photos, "-o", tmp_path / "out", "--box", "3,2,17.5,19", "--jobs", "1", "-v")
     failed = ["bad.png: 1 failed", f"error: {photos}/bad.png is not an image of a known format"]
     for came in ("done", "skipped"):
-        said = command(*args).stderr.splitlines()
+        said = typed(*args).stderr.splitlines()
         assert [line for line in said if "bad.png" in line] == failed
         assert {line for line in said if line.endswith(f": 1 {came}")} == {
             f"{name}: 1 {came}" for name in ("a.png", "b.png", "sub/c.png", "sub/deep/d.v2.png")
@@ -1966,7 +1966,7 @@ def test_a_container_has_the_cores_that_it_may_use(limit, jobs, tmp_path, monkey
 def test_ten_failures_are_told_and_how_many_more_there_are(photos, tmp_path):
     for n in range(12):
         (photos / f"bad{n}.png").write_text("words" if n < 7 else "")
-    done = command(photos, "-o", tmp_path / "out", "--box", "3,2,17.5,19")
+    done = typed(photos, "-o", tmp_path / "out", "--box", "3,2,17.5,19")
     assert done.stderr.count("error: ") == 10
     counts = "(of all 12: 7 not an image, 5 empty)"
     assert f"\nand 2 more failures: {tmp_path}/out/errors.jsonl {counts}\n" in done.stderr
@@ -1974,8 +1974,8 @@ def test_ten_failures_are_told_and_how_many_more_there_are(photos, tmp_path):
 
 def test_rows_come_from_stdin_and_a_dry_run_touches_nothing(photos, tmp_path):
     text = '{"image":"a.png","x":1,"y":2,"w":3,"h":4}\n{"image":"../a.png","x":1,"y":2,"w":3,"h":4}\n'
-    done = command(photos, "--from", "-", "-o", tmp_path / "out", "--dry-run", input=text)
-    assert (done.returncode, done.stdout) == (3, f"{photos}/a.png -> a.png\n")
+    done = typed(photos, "--from", "-", "-o", tmp_path / "out", "--dry-run", input=text)
+    assert (done.exit_code, done.stdout) == (3, f"{photos}/a.png -> a.png\n")
     assert "line 2: column image: '../a.png'" in done.stderr
     assert not (tmp_path / "out").exists()
 

@@ -15,14 +15,14 @@ from pathlib import Path
 
 import pytest
 
-from glimpse_cli import batch, items
-from glimpse_cli.batch import pool, process, runner, worker
+import faults
+from glimpse_cli import batch
+from glimpse_cli.batch import pool, runner
 from glimpse_cli.devices import Device
 from glimpse_cli.errors import GlimpseError, OutputError
 from glimpse_cli.glimpse import contract
-from test_batch import command, lines, picture, settings, tree
+from test_batch import command, lines, picture, settings, tree, typed
 
-START = process.start
 BOX = ("--box", "3,2,17.5,19", "--size", "7x5")
 
 
@@ -36,56 +36,13 @@ def photos(tmp_path):
 # Decoders that misbehave, in the workers alone
 
 
-def evil_start(*arguments):
-    START(*arguments)
-    load = items.load
-
-    def evil(data, name, *rest, **options):
-        stem = Path(name).stem
-        if stem in EVIL:
-            EVIL[stem]()
-        return load(data, name, *rest, **options)
-
-    items.load = evil
-
-
-def _spin():
-    while True:
-        pass
-
-
-def _recurse():
-    _recurse()
-
-
-def _flood():
-    for _ in range(200):
-        os.write(1, b"x" * 4096)
-        os.write(2, b"x" * 4096)
-
-
-EVIL = {
-    "segfault": lambda: os.kill(os.getpid(), signal.SIGSEGV),
-    "killed": lambda: os.kill(os.getpid(), signal.SIGKILL),
-    "abort": os.abort,
-    "exit0": lambda: os._exit(0),
-    "exit7": lambda: os._exit(7),
-    "leaves": lambda: sys.exit(0),
-    "hangs": _spin,
-    "sleeps": lambda: time.sleep(1000),
-    "memory": lambda: bytearray(2**36),
-    "recurses": _recurse,
-    "floods": _flood,
-}
-
-
 def test_a_decoder_that_misbehaves_costs_one_picture_and_is_named(photos, tmp_path, monkeypatch, capfd):
-    for name in EVIL:
+    for name in faults.EVIL:
         picture(photos / f"{name}.png", 5)
-    monkeypatch.setattr(pool.process, "start", evil_start)
-    summary = batch.run(settings(photos, tmp_path / "out", timeout=3))
+    monkeypatch.setattr(pool.process, "start", faults.evil_start)
+    summary = batch.run(settings(photos, tmp_path / "out", jobs=4, timeout=1.5))
     errors = {Path(e["image"]).stem: e for e in lines(tmp_path / "out" / "errors.jsonl")}
-    assert set(errors) == set(EVIL) - {"floods"}
+    assert set(errors) == set(faults.EVIL) - {"floods"}
     assert (summary.done, summary.failed, summary.exit_code) == (13, 10, 3)
     reasons = {name: error["reason"] for name, error in errors.items()}
     assert {name for name, reason in reasons.items() if reason == "timed out"} == {"hangs", "sleeps", "exit0"}
@@ -102,30 +59,16 @@ def test_a_decoder_that_misbehaves_costs_one_picture_and_is_named(photos, tmp_pa
 def test_a_decoder_that_misbehaves_costs_one_picture_where_a_device_computes_too(photos, tmp_path, monkeypatch):
     for name in ("segfault", "hangs"):
         picture(photos / f"{name}.png", 5)
-    monkeypatch.setattr(pool.process, "start", evil_start)
+    monkeypatch.setattr(pool.process, "start", faults.evil_start)
     monkeypatch.setattr(runner, "resolve", lambda _: Device("cuda:1", contract))
-    summary = batch.run(settings(photos, tmp_path / "out", timeout=3))
+    summary = batch.run(settings(photos, tmp_path / "out", timeout=1.5))
     assert (summary.done, summary.failed) == (12, 2)
     errors = lines(tmp_path / "out" / "errors.jsonl")
     assert {e["image"]: e["reason"] for e in errors} == {"segfault.png": "crashed", "hangs.png": "timed out"}
 
 
-def dying_start(*arguments):
-    """A worker that dies when the files of one picture have their names, and before it can say so."""
-    START(*arguments)
-    land = worker.land
-
-    def once(some):
-        lost = land(some)
-        if any(waiting.path.name == "0.png" for waiting in some):
-            os._exit(7)
-        return lost
-
-    worker.land = once
-
-
 def test_a_worker_that_dies_with_its_files_in_place_leaves_none_of_a_failed_picture(photos, tmp_path, monkeypatch):
-    monkeypatch.setattr(pool.process, "start", dying_start)
+    monkeypatch.setattr(pool.process, "start", faults.dying_start)
     out = tmp_path / "out"
     summary = batch.run(settings(photos, out))
     assert (summary.done, summary.failed) == (11, 1)
@@ -135,106 +78,56 @@ def test_a_worker_that_dies_with_its_files_in_place_leaves_none_of_a_failed_pict
     assert batch.run(settings(photos, out)).done == 1
 
 
-def unlucky_start(*arguments):
-    """A worker that dies as it reads a picture, if it is the first to."""
-    START(*arguments)
-    load = items.load
-
-    def once(data, name, *rest, **options):
-        with suppress(FileExistsError):
-            Path(name).with_suffix(".tried").touch(exist_ok=False)
-            os._exit(7)
-        return load(data, name, *rest, **options)
-
-    items.load = once
-
-
 def test_a_picture_is_not_blamed_for_a_worker_that_died_but_once(photos, tmp_path, monkeypatch):
-    monkeypatch.setattr(pool.process, "start", unlucky_start)
+    monkeypatch.setattr(pool.process, "start", faults.unlucky_start)
     assert batch.run(settings(photos / "0.png", tmp_path / "out")).done == 1
     assert (photos / "0.tried").exists()
 
 
-def slow_load_start(*arguments):
-    """A worker that takes a second to read a picture, and says when half of it is over."""
-    START(*arguments)
-    load = items.load
-
-    def slowly(data, name, *rest, **options):
-        time.sleep(0.5)
-        Path(name).with_suffix(".tried").touch()
-        time.sleep(0.5)
-        return load(data, name, *rest, **options)
-
-    items.load = slowly
-
-
 def test_a_picture_is_not_blamed_for_time_that_went_by_while_nothing_could_run(photos, tmp_path, monkeypatch):
     """As while a laptop sleeps, or when a clock is set: here it is, as soon as the picture is being read."""
-    monkeypatch.setattr(pool.process, "start", slow_load_start)
+    monkeypatch.setattr(pool.process, "start", faults.slow_load_start)
     now = time.time
     monkeypatch.setattr(time, "time", lambda: now() + 1000 * (photos / "0.tried").exists())
     assert batch.run(settings(photos / "0.png", tmp_path / "out", timeout=20)).done == 1
 
 
+def test_a_pause_is_noticed_in_the_first_tick_too(monkeypatch):
+    flight, now = pool._Flight(iter(())), time.time()
+    monkeypatch.setattr(pool, "wait", lambda *_: (set(), set()))
+    monkeypatch.setattr(time, "time", lambda: now + 1000)
+    flight.finished()
+    assert flight.paused > 0
+
+
 @pytest.mark.usefixtures("signals_are_heard")
-def test_a_run_that_was_stopped_for_longer_than_a_picture_may_take_goes_on(photos, tmp_path):
-    script = tmp_path / "slow.py"
-    script.write_text(SLOW.format(tests=str(Path(__file__).parent)).replace("slow_start", "slow_load_start"))
-    line = [sys.executable, str(script), str(photos), "-o", str(tmp_path / "out"), *BOX, "--timeout", "3"]
-    environment = os.environ | {"PYTHONPATH": str(Path(batch.__file__).parents[2])}
-    with subprocess.Popen(line, start_new_session=True, env=environment, stderr=subprocess.PIPE, text=True) as run:
-        while not any(photos.rglob("*.tried")):
-            time.sleep(0.02)
-        os.killpg(run.pid, signal.SIGSTOP)
-        time.sleep(4)
-        os.killpg(run.pid, signal.SIGCONT)
-        assert "12 done, 0 failed" in run.communicate(timeout=60)[1]
-
-
-def unfinished_start(*arguments):
-    """A worker that dies when the files of one picture are written and have no names yet."""
-    START(*arguments)
-    land = worker.land
-
-    def never(some):
-        if any(waiting.path.name == "0.png" for waiting in some):
-            os._exit(7)
-        return land(some)
-
-    worker.land = never
+def test_a_run_that_was_stopped_for_longer_than_a_picture_may_take_goes_on(photos, tmp_path, start):
+    run = start("slow_load_start", photos / "0.png", photos / "3.png", "-o", tmp_path / "out", *BOX, "--timeout", "2")
+    while not any(photos.rglob("*.tried")):
+        assert run.poll() is None
+        time.sleep(0.02)
+    os.killpg(run.pid, signal.SIGSTOP)
+    time.sleep(2.3)
+    os.killpg(run.pid, signal.SIGCONT)
+    assert "2 done, 0 failed" in run.communicate(timeout=60)[1]
 
 
 def test_what_a_writer_of_a_device_left_half_written_is_taken_away(photos, tmp_path, monkeypatch):
-    monkeypatch.setattr(pool.process, "start", unfinished_start)
+    monkeypatch.setattr(pool.process, "start", faults.unfinished_start)
     monkeypatch.setattr(runner, "resolve", lambda _: Device("cuda:1", contract))
     summary = batch.run(settings(photos, tmp_path / "out"))
     assert (summary.done, summary.failed) == (11, 1)
     assert not list((tmp_path / "out").rglob(".glimpse-*.tmp"))
 
 
-def narrow_start(*arguments):
-    """A worker that has too little memory to compute anything."""
-    START(*arguments)
-
-    def compute(*_):
-        raise MemoryError
-
-    items.compute = compute
-
-
 def test_a_glimpse_that_does_not_fit_into_memory_is_too_large_and_no_bug(photos, tmp_path, monkeypatch):
-    monkeypatch.setattr(pool.process, "start", narrow_start)
+    monkeypatch.setattr(pool.process, "start", faults.narrow_start)
     assert batch.run(settings(photos, tmp_path / "out")).failed == 12
     assert {error["reason"] for error in lines(tmp_path / "out" / "errors.jsonl")} == {"too large"}
 
 
-def stillborn(*arguments):  # noqa: ARG001 - as process.start
-    os._exit(3)
-
-
 def test_workers_that_cannot_start_end_the_run_in_words(photos, tmp_path, monkeypatch):
-    monkeypatch.setattr(pool.process, "start", stillborn)
+    monkeypatch.setattr(pool.process, "start", faults.stillborn)
     with pytest.raises(GlimpseError, match="worker processes die") as caught:
         batch.run(settings(photos, tmp_path / "out"))
     assert "__main__" in caught.value.hint  # a script without that ends like this
@@ -242,39 +135,14 @@ def test_workers_that_cannot_start_end_the_run_in_words(photos, tmp_path, monkey
 
 # Kills
 
-SLOW = """
-import sys, time
-from pathlib import Path
-from glimpse_cli.batch import pool, process
-sys.path.insert(0, {tests!r})
-from glimpse_cli.cli.app import app
-if __name__ == "__main__":  # the workers read this file too
-    import test_batch_faults
-    pool.process.start = test_batch_faults.slow_start
-    app(["batch", *sys.argv[1:]], prog_name="glimpse")
-"""
-
-
-def slow_start(*arguments):
-    """A worker whose every file takes a moment between being written and getting its name."""
-    START(*arguments)
-    replace_file = Path.replace
-
-    def slowly(self, target):
-        time.sleep(0.03)
-        return replace_file(self, target)
-
-    Path.replace = slowly
-
 
 @pytest.fixture
-def slow(tmp_path):
-    script = tmp_path / "slow.py"
-    script.write_text(SLOW.format(tests=str(Path(__file__).parent)))
+def start():
+    """`glimpse batch` with workers of `faults`, in a session of its own."""
 
-    def start(*arguments):
+    def started(*arguments):
         return subprocess.Popen(
-            [sys.executable, str(script), *map(str, arguments)],
+            [sys.executable, faults.__file__, *map(str, arguments)],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -282,7 +150,7 @@ def slow(tmp_path):
             env=os.environ | {"PYTHONPATH": str(Path(batch.__file__).parents[2])},
         )
 
-    return start
+    return started
 
 
 def orphans(session):
@@ -305,12 +173,12 @@ def gone(session, within):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 @pytest.mark.parametrize("form", [(), ("--shards", "3", "--mask"), ("--stack",)])
-def test_a_run_killed_anywhere_ends_in_the_same_bytes_and_leaves_no_process(form, photos, tmp_path, slow):
+def test_a_run_killed_anywhere_ends_in_the_same_bytes_and_leaves_no_process(form, photos, tmp_path, start):
     calm, out, midway = tmp_path / "calm", tmp_path / "out", 0
-    assert command(photos, "-o", calm, *BOX, *form).returncode == 0
+    assert typed(photos, "-o", calm, *BOX, *form).exit_code == 0
     chance = random.Random(4)  # noqa: S311 - moments, not secrets
-    for _ in range(5):
-        run = slow(photos, "-o", out, *BOX, *form)
+    for _ in range(3):
+        run = start("slow_start", photos, "-o", out, *BOX, *form)
         before = set(out.rglob(".glimpse-*.tmp"))
         while run.poll() is None and set(out.rglob(".glimpse-*.tmp")) <= before:
             time.sleep(0.002)
@@ -323,16 +191,16 @@ def test_a_run_killed_anywhere_ends_in_the_same_bytes_and_leaves_no_process(form
             data = path.read_bytes()
             assert len(data) == 5 * 7 * 3 if "--stack" in form else data.endswith(b"IEND\xaeB`\x82")
     assert midway, "no kill landed inside a write"
-    done = command(photos, "-o", out, *BOX, *form)
-    assert done.returncode == 0, done.stderr
+    done = typed(photos, "-o", out, *BOX, *form)
+    assert done.exit_code == 0, done.stderr
     assert tree(out) == tree(calm)
     assert not any(path for path in out.rglob("*") if path.name.endswith(".tmp") or path.name == "parts")
 
 
 @pytest.mark.usefixtures("signals_are_heard")
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
-def test_a_signal_ends_a_run_soon_with_one_line_and_130(name, photos, tmp_path, slow):
-    run = slow(photos, "-o", tmp_path / "out", *BOX)
+def test_a_signal_ends_a_run_soon_with_one_line_and_130(name, photos, tmp_path, start):
+    run = start("slow_start", photos, "-o", tmp_path / "out", *BOX)
     while not any((tmp_path / "out").rglob("*.png")):
         assert run.poll() is None
         time.sleep(0.02)
@@ -342,7 +210,7 @@ def test_a_signal_ends_a_run_soon_with_one_line_and_130(name, photos, tmp_path, 
     assert time.monotonic() - began < 5
     assert (run.returncode, out, err) == (130, "", "interrupted: the same command goes on from here\n")
     assert gone(run.pid, 5)
-    assert command(photos, "-o", tmp_path / "out", *BOX).returncode == 0
+    assert typed(photos, "-o", tmp_path / "out", *BOX).exit_code == 0
 
 
 # Disks
@@ -359,15 +227,15 @@ def test_a_disk_that_fills_leaves_whole_files_and_the_run_goes_on_where_it_was(p
     try:
         ballast = disk / "ballast"
         ballast.write_bytes(b"x" * (300 * 1024 - 10 * 4096))
-        done = command(photos, "-o", disk / "out", *BOX)
-        assert done.returncode in {1, 3}
+        done = typed(photos, "-o", disk / "out", *BOX)
+        assert done.exit_code in {1, 3}
         assert "No space left on device" in done.stderr
         assert "Traceback" not in done.stderr
         for path in (disk / "out").rglob("*.png"):
             assert path.read_bytes().endswith(b"IEND\xaeB`\x82")
         ballast.unlink()
-        assert command(photos, "-o", disk / "out", *BOX).returncode == 0
-        command(photos, "-o", tmp_path / "calm", *BOX)
+        assert typed(photos, "-o", disk / "out", *BOX).exit_code == 0
+        typed(photos, "-o", tmp_path / "calm", *BOX)
         assert tree(disk / "out") == tree(tmp_path / "calm")
     finally:
         subprocess.run(["umount", disk], check=True)
@@ -381,7 +249,7 @@ def test_a_limit_on_file_size_is_told_in_words(photos, tmp_path):
     assert done.returncode in {1, 3}
     assert "File too large" in done.stderr
     assert "Traceback" not in done.stderr
-    assert command(photos, "-o", tmp_path / "out", *BOX).returncode == 0
+    assert typed(photos, "-o", tmp_path / "out", *BOX).exit_code == 0
 
 
 @pytest.mark.skipif(shutil.which("strace") is None, reason="needs strace")
@@ -396,7 +264,7 @@ def test_a_limit_on_file_size_is_told_in_words(photos, tmp_path):
     ],
 )
 def test_a_system_call_that_fails_once_costs_little_and_the_next_run_mends_it(call, error, when, photos, tmp_path):
-    traced = ["strace", "-f", "-qq", "-o", str(tmp_path / "trace"), "-e", f"trace={call}"]
+    traced = ["strace", "-f", "-qq", "--seccomp-bpf", "-o", str(tmp_path / "trace"), "-e", f"trace={call}"]
     inject = ["-e", f"inject={call}:error={error}:when={when}"]
     line = [sys.executable, "-m", "glimpse_cli", "batch", str(photos), "-o", str(tmp_path / "out"), *BOX]
     done = subprocess.run(traced + inject + line, capture_output=True, text=True, check=False, timeout=60)
@@ -405,8 +273,8 @@ def test_a_system_call_that_fails_once_costs_little_and_the_next_run_mends_it(ca
     assert "(INJECTED)" in (tmp_path / "trace").read_text(), "the fault was never injected"
     assert "Traceback" not in done.stderr
     assert done.returncode in {0, 1, 3}
-    assert command(photos, "-o", tmp_path / "out", *BOX).returncode == 0
-    command(photos, "-o", tmp_path / "calm", *BOX)
+    assert typed(photos, "-o", tmp_path / "out", *BOX).exit_code == 0
+    typed(photos, "-o", tmp_path / "calm", *BOX)
     assert tree(tmp_path / "out") == tree(tmp_path / "calm")
 
 

@@ -199,7 +199,7 @@ class _Flight(Generic[T]):
         self.size = 1
         self.lost = False
         self.heard = time.monotonic()
-        self.looked = math.inf  # when the last tick ended, by the clock
+        self.looked = time.time()  # when the last tick ended
         self.paused = -math.inf  # when time last went by in which no worker could work
 
     def finished(self) -> "set[Future[Any]]":
