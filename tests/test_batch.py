@@ -1784,6 +1784,12 @@ def test_a_journal_whose_first_line_is_damaged_is_refused_until_force_starts_ane
     assert batch.run(settings(photos, out, force=True)).done == 4
 
 
+def test_the_command_goes_on_with_a_run_of_the_library_though_its_box_is_of_whole_numbers(photos, tmp_path):
+    batch.run(settings(photos, tmp_path / "out", look=Look(BoxPlace((3, 2, 17, 19)), SIZE)))
+    done = typed(photos, "-o", tmp_path / "out", "--box", "3,2,17,19", "--size", "7x5")
+    assert (done.exit_code, len(lines(tmp_path / "out" / METADATA))) == (0, 4)
+
+
 def test_a_setting_that_is_no_longer_known_is_named(photos, tmp_path):
     out = tmp_path / "out"
     batch.run(settings(photos, out))

@@ -154,11 +154,12 @@ class Journal:
         """Whether the file is this run's, as far as it got."""
         self._file.seek(0)
         first = self._file.readline()
-        if first == self._header:
+        before = _settings_of(first)
+        if before == settings and first.endswith(b"\n"):
+            self._header = first  # where one has 3, another may have 3.0
             return True
         if not first.endswith(b"\n") or force:  # killed before its first line was whole
             return False
-        before = _settings_of(first)
         told = f"{shown(self.folder)} holds a run with other settings"
         if before is None:
             told, why = f"{shown(self._path)} is damaged", "its first line does not say what run it is of"
