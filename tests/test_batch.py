@@ -1743,6 +1743,9 @@ def test_what_is_no_run_s_is_told_of(photos, tmp_path):
     told = CliRunner().invoke(app, arguments).stderr
     assert "not as a run left it, and so it stays, though nothing of that name is wanted now: a.png\n" in told
     assert f"had to be made anew, is kept until you remove it: 1 file in {out / '.glimpse' / 'aside'}\n" in told
+    (photos / "b.png").unlink()
+    told = CliRunner().invoke(app, arguments).stderr
+    assert "of 1 picture of an earlier run nothing is wanted now; what it wrote stays" in told
 
 
 def test_other_settings_are_refused_until_force_starts_anew(photos, tmp_path):
@@ -2010,6 +2013,7 @@ def test_a_dry_run_of_which_nothing_would_come_exits_as_the_run_does(width, erro
         (["-o", "out", "--box", "1,2,3,4", "--on-error", "panic"], "--on-error must be one of"),
         (["-o", "out", "--box", "1,2,3,4", "--contact-sheet", "s.xyz"], "--contact-sheet"),
         (["-o", "out", "--box", "1,2,3,4", "--contact-sheet", "s.npy"], "try: one of jpg, png, tiff, webp\n"),
+        (["-o", "out", "--from", "t.csv", "other"], "--from takes one SOURCE, got 2"),
     ],
 )
 def test_a_wrong_command_line_is_told_before_anything_starts(arguments, says, photos, tmp_path, monkeypatch):
