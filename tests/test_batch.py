@@ -1600,6 +1600,15 @@ def test_a_link_in_the_place_of_a_glimpse_is_kept_aside_as_a_link(photos, tmp_pa
     assert mine.exists()
 
 
+def test_a_pipe_in_the_place_of_a_glimpse_is_kept_aside_though_it_has_no_size(photos, tmp_path):
+    out = tmp_path / "out"
+    batch.run(settings(photos, out))
+    (out / "a.png").unlink()
+    os.mkfifo(out / "a.png")
+    assert batch.run(settings(photos, out)).aside == 1
+    assert (out / ".glimpse" / "aside" / "1" / "a.png").is_fifo()
+
+
 def test_nothing_is_set_aside_through_a_link(photos, tmp_path):
     out, elsewhere = tmp_path / "out", tmp_path / "elsewhere"
     batch.run(settings(photos, out))

@@ -75,7 +75,8 @@ def set_aside(folder: str | Path, name: str, ours: Container[str]) -> None:
     is_elsewhere = Path(name).is_absolute()
     if not (is_elsewhere or is_within(folder, name)) or (path.is_dir() and not path.is_symlink()):
         return  # writing will say so
-    if not os.path.lexists(path) or not path.lstat().st_size or hash_of_file(path) in ours:
+    found = hash_of_file(path)
+    if not os.path.lexists(path) or found == hash_of(b"") or found in ours:
         return
     places = (f"{ASIDE}/{n}/{path.name if is_elsewhere else name}" for n in count(1))
     free = (place for place in places if is_within(folder, place) and not _is_taken(Path(folder, place)))
