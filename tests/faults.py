@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from glimpse_cli import items
-from glimpse_cli.batch import process, worker
+from glimpse_cli.batch import known, process, worker
 
 START = process.start
 
@@ -102,6 +102,12 @@ def slow_load_start(*arguments):
         return load(data, name, *rest, **options)
 
     items.load = slowly
+
+
+def settled_start(*arguments):
+    """A worker to which a file that changed a moment ago will not change again."""
+    START(*arguments)
+    known._SETTLED = 0
 
 
 def unfinished_start(*arguments):

@@ -24,8 +24,9 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
+import faults
 from glimpse_cli import batch, draw, glimpse, tables
-from glimpse_cli.batch import gather, known, runner, sheet, strays, worker
+from glimpse_cli.batch import gather, known, process, runner, sheet, strays, worker
 from glimpse_cli.batch.journal import Journal, checked_line_of, parsed
 from glimpse_cli.batch.known import Errand, Ways
 from glimpse_cli.batch.own import METADATA, hash_of, hash_of_file, set_aside
@@ -1293,9 +1294,11 @@ def test_a_column_that_changed_is_in_the_manifest_and_no_picture_is_read_for_it(
 
 
 @pytest.mark.parametrize("form", ["stack", "shards"])
-def test_what_is_put_together_is_left_alone_where_nothing_but_the_time_of_a_picture_changed(form, photos, tmp_path):
+def test_what_is_put_together_is_left_alone_where_nothing_but_the_time_of_a_picture_changed(
+    form, photos, tmp_path, monkeypatch
+):
     wanted = settings(photos, tmp_path / "out", form=form, shards=2 * (form == "shards"))
-    time.sleep(2.1)  # till then a file may change within one tick of the clock, and its time tells nothing
+    monkeypatch.setattr(process, "start", faults.settled_start)
     batch.run(wanted)
 
     def there():

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from glimpse_cli import tables
 from glimpse_cli.errors import InputError, UsageError
 from glimpse_cli.places import BoxPlace, CombPlace, GridPlace, Look, Pair
-from glimpse_cli.tables import BadRow, Defaults, Row
+from glimpse_cli.tables import BadRow, Defaults, Row, records
 
 SIZE = (5, 7)
 BOXES = "image,x0,y0,x1,y1"
@@ -416,26 +416,28 @@ def test_parquet_is_read_where_pyarrow_is():
     assert good.extra["m"] == [("a", 1.0)]
 
 
-def test_a_parquet_that_unpacks_to_more_than_a_file_may_hold_is_refused_before_it_is_made_rows():
+def test_a_parquet_that_unpacks_to_more_than_a_file_may_hold_is_refused_before_it_is_made_rows(monkeypatch):
     arrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
-    many = 9_000_000
+    monkeypatch.setattr(records, "MAX_BYTES", 2**20)
+    many = 18_000
     columns = {column: arrow.repeat(1.0, many) for column in ("x", "y", "w", "h")}
     sink = arrow.BufferOutputStream()
     parquet.write_table(arrow.table({"image": arrow.repeat("photographs/a.jpg", many), **columns}), sink)
     data = sink.getvalue().to_pybytes()
-    assert len(data) < 300_000
-    assert "t.parquet holds more than 512 MiB" in refused(data, ".parquet")
+    assert len(data) < 5_000
+    assert "t.parquet holds more than 1 MiB" in refused(data, ".parquet")
 
 
-def test_categories_of_a_data_frame_count_once_a_row():
+def test_categories_of_a_data_frame_count_once_a_row(monkeypatch):
     arrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
-    many = 40_000  # all of whose names come with each batch: together these are 800 MiB
-    names = arrow.array([f"{'photographs' * 40}/{n:09}.jpg" for n in range(many)]).dictionary_encode()
+    monkeypatch.setattr(records, "MAX_BYTES", 2**20)
+    many = 4096  # all of whose names come with each batch: together these are 2 MiB
+    names = arrow.array([f"{'photographs' * 10}/{n:09}.jpg" for n in range(many)]).dictionary_encode()
     columns = {column: arrow.repeat(1.0, many) for column in ("x", "y", "w", "h")}
     sink = arrow.BufferOutputStream()
     parquet.write_table(arrow.table({"image": names, **columns}), sink)
     found = rows(sink.getvalue().to_pybytes(), ".parquet")
-    assert (len(found), found[-1].image[-13:]) == (many, "000039999.jpg")
+    assert (len(found), found[-1].image[-13:]) == (many, "000004095.jpg")
 
 
 def test_a_parquet_of_two_columns_of_one_name_or_of_a_date_that_is_none_is_refused():
