@@ -46,9 +46,9 @@ def drop(some: Iterable[Waiting]) -> None:
 def land(some: Sequence[Waiting]) -> dict[Path, OutputError]:
     """Flush files to the disk and give them their names; returns what kept those that failed from it."""
     failed: dict[Path, OutputError] = {}
-    flushed = [waiting for waiting in some if _tried(_flush, waiting, failed)]
-    named = [waiting for waiting in flushed if _tried(_name, waiting, failed)]
-    for folder in {waiting.path.parent for waiting in named}:
+    for step in (_flush, _name):
+        some = [waiting for waiting in some if _tried(step, waiting, failed)]
+    for folder in {waiting.path.parent for waiting in some}:
         flush_folder(folder)
     return failed
 

@@ -44,9 +44,9 @@ def make(path: str, written: Written, glimpses: Iterable[tuple[str, NDArray[np.u
 
     Where there is none, the sheet of an earlier run goes: what it shows is no more.
     """
-    pairs, name = [(shown(name), _reduced(glimpse)) for name, glimpse in glimpses], written.name_of(path)
+    pairs = [(shown(name), _reduced(glimpse)) for name, glimpse in glimpses]
     if not pairs:
-        if written.is_own(name):
+        if is_known(place_of(path), written.known):
             with told_of(Path(path)):
                 Path(path).unlink(missing_ok=True)
         return
@@ -54,7 +54,7 @@ def make(path: str, written: Written, glimpses: Iterable[tuple[str, NDArray[np.u
     sheet = draw.contact_sheet(pictures, names, cell=CELL)
     data = images.encode_picture(sheet, FORMATS[Path(path).suffix[1:].lower()])
     make_folder(Path(path).parent)
-    with written.whole(name) as file:
+    with written.whole(written.name_of(path)) as file:
         file.write(data)
 
 

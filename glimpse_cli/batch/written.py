@@ -75,7 +75,7 @@ class Written:
         self._folder, self._root, self._replace = folder, os.path.realpath(folder), replace
         if new:
             note(folder, _ALL, "")
-        self._known = {place: [*hashes] for place, hashes in known(folder).items()}
+        self.known = {place: [*hashes] for place, hashes in known(folder).items()}
 
     def adopt(self, sealed: Mapping[str, str]) -> None:
         """Take files, hash by name, for the run's that an earlier version put together."""
@@ -85,10 +85,6 @@ class Written:
     def name_of(self, path: str) -> str:
         """What a file is called here: relative to the folder if it lies in it, else absolute."""
         return place_of(path).removeprefix(self._place(""))
-
-    def is_own(self, name: str) -> bool:
-        """Whether there is a file of this name, as a run left it."""
-        return hash_of_file(Path(self._folder, name)) in self._hashes(name)
 
     def may_be(self, name: str) -> bool:
         """Whether a run may have written a file of this name."""
@@ -120,7 +116,7 @@ class Written:
             set_aside(self._folder, name, self._hashes(name))
 
     def _hashes(self, name: str) -> list[str]:
-        return self._known.setdefault(self._place(name), [])
+        return self.known.setdefault(self._place(name), [])
 
     def _place(self, name: str) -> str:
         return os.path.join(self._root, name)  # noqa: PTH118 - compared with the plan's strings
