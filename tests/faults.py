@@ -95,10 +95,10 @@ def slow_load_start(*arguments):
     load = items.load
 
     def slowly(data, name, *rest, **options):
-        for n in range(40):
-            if n == 20:
+        for n in range(8):
+            if n == 4:
                 Path(name).with_suffix(".tried").touch()
-            time.sleep(0.02)
+            time.sleep(0.1)
         return load(data, name, *rest, **options)
 
     items.load = slowly

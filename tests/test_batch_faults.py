@@ -102,12 +102,12 @@ def test_a_pause_is_noticed_in_the_first_tick_too(monkeypatch):
 
 @pytest.mark.usefixtures("signals_are_heard")
 def test_a_run_that_was_stopped_for_longer_than_a_picture_may_take_goes_on(photos, tmp_path, start):
-    run = start("slow_load_start", photos / "0.png", photos / "3.png", "-o", tmp_path / "out", *BOX, "--timeout", "2")
+    run = start("slow_load_start", photos / "0.png", photos / "3.png", "-o", tmp_path / "out", *BOX, "--timeout", "2.5")
     while not any(photos.rglob("*.tried")):
         assert run.poll() is None
         time.sleep(0.02)
     os.killpg(run.pid, signal.SIGSTOP)
-    time.sleep(2.3)
+    time.sleep(2.8)
     os.killpg(run.pid, signal.SIGCONT)
     assert "2 done, 0 failed" in run.communicate(timeout=60)[1]
 
