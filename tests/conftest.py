@@ -74,3 +74,13 @@ def form(request, monkeypatch):
         monkeypatch.setattr(_operators, "form_of", lambda _device: _fused)
     with np.errstate(all="ignore"):  # the interpreter's, of numbers that are then thrown away
         yield request.param
+
+
+@pytest.fixture
+def photos(tmp_path):
+    from batches import picture
+
+    folder = tmp_path / "photos"
+    for n, name in enumerate(["b.png", "a.png", "sub/c.png", "sub/deep/d.v2.png"]):
+        picture(folder / name, n)
+    return folder

@@ -16,12 +16,12 @@ from pathlib import Path
 import pytest
 
 import faults
+from batches import command, lines, picture, settings, tree, typed
 from glimpse_cli import batch
 from glimpse_cli.batch import pool, runner
 from glimpse_cli.devices import Device
 from glimpse_cli.errors import GlimpseError, OutputError
 from glimpse_cli.glimpse import contract
-from test_batch import command, lines, picture, settings, tree, typed
 
 BOX = ("--box", "3,2,17.5,19", "--size", "7x5")
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from batches import of_table, picture
 from glimpse_cli import batch
 from glimpse_cli.items import Writing
-from test_batch import of_table, picture
 
 TABLE = "image,x0,y0,x1,y1,label\na.png,1,2,9,12,cat\nb.png,2,3,20,9.5,dog\na.png,4,2,29,21,cat\n"
 
