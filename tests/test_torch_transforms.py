@@ -83,7 +83,7 @@ def test_compiled_it_takes_another_number_than_the_first():
 def test_compiled_for_all_sizes_it_takes_batches_and_images_of_others(name):
     torch._dynamo.reset()
     compiled = torch.compile(LOOKS[name], fullgraph=True, dynamic=True, backend="aot_eager")
-    for B, H, W in ((2, 23, 31), (2, 29, 26), (4, 24, 31)):
+    for B, H, W in ((2, 23, 31), (4, 29, 26)):
         images, u = pictures(B, 3, H, W), torch.cat([places()[0]] * 2)[:B]
         torch.testing.assert_close(compiled(images, u), LOOKS[name](images, u), rtol=0, atol=1e-12)
 
