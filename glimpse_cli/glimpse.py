@@ -33,7 +33,7 @@ FARTHEST = 2.0**53  # pixels: beyond it float64 knows no fractions, nor every pi
 _CACHE = 1 << 18  # bytes that stay in the second-level cache until everyone has had his share of them
 _STRIP = 1 << 20  # bytes of a strip of what lies between the two axes of a glimpse: all of it may be large
 _NARROW = 128  # taps of all channels up to which they are weighed side by side
-_ROWS = 32  # of a glimpse, from which on blocks are worth their making where one or two taps do
+_ROWS = 96  # of a glimpse, from which on blocks are worth their making where one or two taps do
 _KEPT = 1 << 22  # bytes that a thread keeps for its next glimpse, at most
 
 
@@ -164,7 +164,8 @@ def extract(image: NDArray[Any], spec: Spec) -> Floats:
     if image.ndim not in (2, 3) or 0 in image.shape:
         raise ParameterError(f"an image is (H, W) or (H, W, C), none of them 0, got shape {image.shape}")
     by, bx = spec.banks((image.shape[0], image.shape[1]), working_dtype(image.dtype))
-    return contract(image[by.pixels.start : by.pixels.stop, bx.pixels.start : bx.pixels.stop], by, bx)
+    y, x = by.pixels, bx.pixels
+    return contract(image[y.start : y.stop, x.start : x.stop], by, bx)
 
 
 def mask(image_size: tuple[int, int], spec: Spec) -> NDArray[np.float32]:
@@ -215,50 +216,57 @@ def contract(window: NDArray[Any], by: Bank, bx: Bank) -> Floats:
     # floats may be infinite, and products meet pixels that no sample reaches: 0 inf is NaN
     exact = np.issubdtype(cube.dtype, np.floating)
     # blocks pay where samples lie close, and there are rows enough to repay the making of the columns' ones
-    close = h >= _ROWS and prod(K) * h * w > 2 * cube.shape[0] * cube.shape[1]
+    close = h >= _ROWS and h * w > 2 * cube.shape[0] * cube.shape[1]
     few = max(K) <= 2 and (exact or not close)
     with np.errstate(invalid="ignore", over="ignore"):  # a picture may hold infinities: they are the caller's
-        # the peak divides, its inverse does not multiply: 255 becomes exactly 1
-        glimpse = (_gathered if few else _banded)(cube, by, bx, PEAKS.get(window.dtype, 1))
-    if window.dtype in PEAKS and glimpse.max() > 1:  # weights sum to 1, but for their last digit
-        np.minimum(glimpse, 1, out=glimpse)
+        glimpse = (_gathered if few else _banded)(cube, by, bx)
+    if not exact:
+        glimpse /= PEAKS[cube.dtype]  # its inverse would not do: 255 becomes exactly 1
+        if glimpse.max() > 1:  # weights sum to 1, but for their last digit
+            np.minimum(glimpse, 1, out=glimpse)
     return glimpse if window.ndim == 3 else glimpse[:, :, 0]
 
 
-def _gathered(cube: NDArray[Any], by: Bank, bx: Bank, peak: int) -> Floats:
+def _gathered(cube: NDArray[Any], by: Bank, bx: Bank) -> Floats:
     """One or two taps an axis: pick the pixels, weigh them, add them up; some rows of the glimpse at a time."""
-    (rows, wy), (columns, wx) = _taps(by), _taps(bx)  # (Ky, h), (Kx, w)
-    (Ky, h), (Kx, w), (_, W, C) = rows.shape, columns.shape, cube.shape
-    lanes = 1 << (C - 1).bit_length()  # a pixel is moved as one word: three channels as four, the last one anything
-    pixel, wide, number = C * cube.itemsize, lanes * cube.itemsize, wy.itemsize
-    word = np.dtype(f"u{wide}" if wide <= 8 else f"V{wide}")
-    glimpse = np.empty((h, w, C), wy.dtype)
-    samples = glimpse.view(f"V{C * number}")[:, :, 0]
-    count = max(8, min(128, 2 * _CACHE // (Ky * max(W * pixel, Kx * w * lanes))))
+    (_, W, C), (h, Ky), (w, Kx), dtype = cube.shape, by.weights.shape, bx.weights.shape, by.weights.dtype
+    rows, columns = by.columns - by.first.min(), (bx.columns - bx.first.min()).T  # (h, Ky), (Kx, w)
+    together = C & -C  # channels are moved as one word, as far as a power of two divides them
+    words = C // together
+    taps = (columns[:, :, None] * words + np.arange(words)).ravel()
+    across = bx.weights.T.repeat(C, axis=1)  # (Kx, w C)
+    apart = Kx * w * (1 + words / C) < W  # few pixels of a line are wanted: they are picked before lines are added up
+    length = across.size if apart else W * C
+    most = max(Ky * length, across.size)  # numbers at once for a row of the glimpse
+    count = max(1, _STRIP // max(most * dtype.itemsize, Ky * W * C * cube.itemsize))
+    glimpse = np.empty((h, w * C), dtype)
     for top in range(0, h, count):
         part = slice(top, min(top + count, h))
         n = part.stop - top
-        lines = np.ascontiguousarray(cube[np.append(rows[:, part], 0)])  # one more, which the last word reaches into
-        words = np.ndarray((W, Ky * n), word, lines.data, strides=(pixel, W * pixel))
-        taps, sums = _memory(wy.dtype, (Kx, w, Ky * n * lanes), (w, Ky, n * lanes))
-        taps[...] = words[columns.ravel()].view(cube.dtype).reshape(taps.shape)
-        np.einsum("kwl,kw->wl", taps, wx, out=sums.reshape(w, -1))
-        done = taps.ravel()[: w * n * lanes].reshape(w, n * lanes)
-        np.einsum("wkl,kl->wl", sums, wy[:, part].repeat(lanes, axis=1), out=done)
-        done /= peak
-        strides = lanes * number, n * lanes * number
-        samples[part] = np.ndarray((n, w), samples.dtype, done.data, strides=strides)
-    glimpse[~wy.any(axis=0)] = 0  # what reaches no pixel is black, though the one beside it be infinite
-    glimpse[:, ~wx.any(axis=0)] = 0
-    return glimpse
+        lines = cube[rows[part]].reshape(n, Ky, W * C)
+        if apart:
+            lines = _picked(lines, taps, together, np.empty((n, Ky, length), cube.dtype))
+        room, sums = _memory(dtype, (n * most,), (n, length))
+        values, pairs = room[: lines.size].reshape(lines.shape), room[: n * across.size].reshape(n, -1)
+        values[...] = lines
+        np.einsum("nkl,nk->nl", values, by.weights[part], out=sums)
+        if not apart:
+            sums = _picked(sums, taps, together, pairs)
+        np.einsum("nkl,kl->nl", sums.reshape(n, Kx, -1), across, out=glimpse[part])
+    if np.issubdtype(cube.dtype, np.floating):  # what reaches no pixel is black, though the one beside it be infinite
+        glimpse[~by.weights.any(axis=1)] = 0
+        glimpse[:, ~across.any(axis=0)] = 0
+    return glimpse.reshape(h, w, C)
 
 
-def _taps(bank: Bank) -> tuple[NDArray[np.intp], Floats]:
-    """A narrow bank by tap: (K, n) places in its own window, (K, n) weights."""
-    return (bank.columns - bank.pixels.start).T, bank.weights.T
+def _picked(lines: NDArray[Any], taps: NDArray[np.intp], together: int, out: NDArray[Any]) -> NDArray[Any]:
+    """The words at some places of every line, as many values together as one of them."""
+    word = f"V{together * lines.itemsize}"
+    np.take(lines.view(word), taps, axis=-1, out=out.view(word), mode="wrap")  # none is outside; the fastest mode
+    return out
 
 
-def _banded(cube: NDArray[Any], by: Bank, bx: Bank, peak: int) -> Floats:
+def _banded(cube: NDArray[Any], by: Bank, bx: Bank) -> Floats:
     """Products of dense blocks, an axis after the other, channels side by side."""
     (R, W, C), (h, w), dtype = cube.shape, (by.first.size, bx.first.size), by.weights.dtype
     # side by side, channels meet zeros for each other: faster while these are few, but of floats 0 inf would be NaN
@@ -267,7 +275,6 @@ def _banded(cube: NDArray[Any], by: Bank, bx: Bank, peak: int) -> Floats:
     glimpse = np.empty((C // g, h, w * g), dtype)
     columns_first = h > R and 2 * R * w < 3 * h * W  # enlarged, and not far more lies between the axes then
     (_columns_first if columns_first else _rows_first)(cube, down, across, glimpse)
-    glimpse /= peak
     return glimpse.reshape(C // g, h, w, g).transpose(1, 2, 0, 3).reshape(h, w, C)
 
 

@@ -188,7 +188,7 @@ def _fold(places: NDArray[np.float64], N: int, padding: Padding) -> NDArray[np.f
     if padding == "zeros":
         return places
     if padding == "border":
-        return np.clip(places, 0, N - 1)
+        return _clip(places, N)
     if N == 1:
         return np.zeros_like(places)
     period = 2 * (N - 1)

@@ -146,6 +146,19 @@ def test_a_large_enlarged_glimpse_is_the_formula_and_what_lies_between_its_axes_
     assert most < glimpse.nbytes + 2.6e6
 
 
+@pytest.mark.parametrize(("dtype", "channels"), [(np.uint8, 3), (np.float32, 4), (np.float64, 6)])
+@pytest.mark.parametrize("columns", [310, 1700])
+def test_every_strip_of_a_tall_stn_glimpse_is_the_formula(dtype, channels, columns):
+    image = RNG.integers(0, 256, (290, columns, channels)).astype(dtype)
+    spec = Spec(Axis(Comb(288.7, -0.7), Hat()), Axis(Comb(0.6, (columns - 2) / 263), Hat()), (411, 263))
+    y, x = 288.7 - 0.7 * np.arange(411), 0.6 + (columns - 2) / 263 * np.arange(263)
+    (top, dy), (left, dx) = ((np.floor(places).astype(int), (places % 1)[:, None]) for places in (y, x))
+    values = image.astype(np.float64) / (255 if dtype == np.uint8 else 1)
+    rows = values[top] * (1 - dy)[:, :, None] + values[top + 1] * dy[:, :, None]
+    expected = rows[:, left] * (1 - dx) + rows[:, left + 1] * dx
+    np.testing.assert_allclose(extract(image, spec), expected, rtol=1e-6, atol=1e-6)
+
+
 def test_threads_do_not_share_what_they_work_in():
     images = [RNG.integers(0, 256, (90 + 7 * i, 120 - 5 * i, 3), np.uint8) for i in range(8)]
     specs = [Spec.from_box(Box(3.2, 1.7, 61, 80), (70, 110), method) for method in ("gaussian", "stn")]
