@@ -92,6 +92,7 @@ class Whole(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:
         a, b = ctx.saved_tensors
-        multiply: Any = Whole.apply
+        # a compiler makes no gradients of gradients; that of torch 2.4 knows no function within its own backward
+        multiply: Any = Whole.forward if torch.compiler.is_compiling() else Whole.apply
         to_a, to_b = multiply(grad, b.transpose(-1, -2)), multiply(a.transpose(-1, -2), grad)
         return to_a.sum_to_size(a.shape), to_b.sum_to_size(b.shape)
