@@ -4,7 +4,7 @@ import importlib
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from io import BytesIO
 from typing import Any
 
@@ -86,10 +86,14 @@ def load(data: bytes, name: str, frame: int, max_pixels: int) -> Loaded:
             return _load(strict.without_text(data, name), checked, name, frame, max_pixels)
     if checked.decoder != "TIFF":
         return _load(data, checked, name, frame, max_pixels)
+    pages = tiff.places(data)
+    if frame:  # cut out, so that what is asked for stands first: Pillow reads the first with more care than the others
+        _require_frame(frame, len(pages), name)
+        data = tiff.page(data, pages[frame])
     heard: list[str] = []
     try:
         with listening(heard), _both_orders():
-            loaded = _load_planes(data, name, frame, max_pixels) or _load(data, checked, name, frame, max_pixels)
+            loaded = _load_planes(data, name, max_pixels) or _load(data, checked, name, 0, max_pixels)
     except OSError as error:
         for said in filter(NOT_BUILT.search, heard):
             raise PictureError(
@@ -100,18 +104,20 @@ def load(data: bytes, name: str, frame: int, max_pixels: int) -> Loaded:
         raise
     for said in filter(DECODING.match, heard):
         raise PictureError(f"{name} is corrupt", why=shown(said))
-    return loaded
+    return replace(loaded, frames=len(pages))
 
 
 def _load(data: bytes, checked: strict.Checked, name: str, frame: int, max_pixels: int) -> Loaded:
     decoder, end = checked
-    image, frames = _at_frame(data, decoder, name, frame, max_pixels)
+    image = _opened(data, decoder, name, max_pixels)
+    # Pillow counts a TIFF's by opening each, and fails at one that it cannot read.
+    frames = 1 if decoder == "TIFF" else _go_to(image, frame, name, max_pixels)
     tags, filled = getattr(image, "tag_v2", {}), None
     if decoder == "TIFF":
         directory = tiff.directory_of(tags, data, name)
         _check_tiff(directory, tags, max_pixels)
         if faxes := tiff.with_fax_ends(directory):
-            image, filled = (_at_frame(fax, decoder, name, 0, max_pixels)[0] for fax in faxes)
+            image, filled = (_opened(fax, decoder, name, max_pixels) for fax in faxes)
     if decoder == "BMP":
         tile: Any = image.tile[0]
         if tile.codec_name == "bmp_rle":
@@ -136,16 +142,16 @@ def _load(data: bytes, checked: strict.Checked, name: str, frame: int, max_pixel
     return Loaded(image, low, frames, orientation, decoder != "TIFF", bits, clear, notes)
 
 
-def _load_planes(data: bytes, name: str, frame: int, max_pixels: int) -> Loaded | None:
-    """A TIFF with a plane a channel, each read as a picture of its own; None for any other.
+def _load_planes(data: bytes, name: str, max_pixels: int) -> Loaded | None:
+    """The first picture of a TIFF with a plane a channel, each read as a picture of its own; None for any other.
 
     Of several planes Pillow forgets what they are: alpha that colour was multiplied by, the signs of CIELAB, the
     second channel of two, the second byte of 16 bits.
     """
     places, plugin = tiff.places(data), importlib.import_module("PIL.TiffImagePlugin")
-    if not 0 <= frame < len(places):
+    if not places:
         return None
-    tags = _tags_at(data, places[frame], plugin)
+    tags = _tags_at(data, places[0], plugin)
     directory = tiff.directory_of(tags, data, name)
     compression = directory.of[259][0]
     if compression not in plugin.COMPRESSION_INFO:
@@ -154,7 +160,7 @@ def _load_planes(data: bytes, name: str, frame: int, max_pixels: int) -> Loaded 
     if not channels:
         return None
     bits, orientation = max(directory.of[258]), _known(tags.get(_ORIENTATION, 1))
-    picture, _ = _at_frame(tiff.as_contiguous(directory, channels), "TIFF", name, 0, max_pixels)
+    picture = _opened(tiff.as_contiguous(directory, channels), "TIFF", name, max_pixels)
     _check_tiff(directory, tags, max_pixels)
     args: Any = picture.tile[0].args
     mode = args[0].partition(";")[0].rstrip("X") if channels > 1 else ""
@@ -162,18 +168,18 @@ def _load_planes(data: bytes, name: str, frame: int, max_pixels: int) -> Loaded 
         raise PictureError(f"{name}: TIFF with a palette and alpha in planes is not read", Reason.UNSUPPORTED)
     planes = []
     for number in range(Image.getmodebands(mode) if mode else 1):
-        image, _ = _at_frame(tiff.plane(directory, number, grey=channels > 1), "TIFF", name, 0, max_pixels)
+        image = _opened(tiff.plane(directory, number, grey=channels > 1), "TIFF", name, max_pixels)
         _decode(image)
         planes.append(image)
     if not mode:
-        return Loaded(planes[0], None, len(places), orientation, pending=False, bits=bits)
+        return Loaded(planes[0], None, 1, orientation, pending=False, bits=bits)
     highs, lows = zip(*map(_halves, planes), strict=True)
     if mode == "LAB":
         highs = (highs[0], *(high.point([value ^ 128 for value in range(256)]) for high in highs[1:]))
     high = Image.merge(mode, highs)
     high.info, high.format = picture.info, picture.format
     low = Image.merge(mode, lows) if bits == 16 and mode in {"RGB", "RGBA"} else None
-    return Loaded(high, low, len(places), orientation, pending=False, bits=bits)
+    return Loaded(high, low, 1, orientation, pending=False, bits=bits)
 
 
 def _check_tiff(directory: tiff.Directory, tags: Any, max_pixels: int) -> None:
@@ -213,21 +219,29 @@ def _known(orientation: Any) -> int:
     return orientation if orientation in range(1, 9) else 1
 
 
-def _at_frame(data: bytes, decoder: str, name: str, frame: int, max_pixels: int) -> tuple[ImageFile.ImageFile, int]:
-    """Open without ``Image.open``, which imports and tries other decoders, and go to the frame."""
+def _opened(data: bytes, decoder: str, name: str, max_pixels: int) -> ImageFile.ImageFile:
+    """Open without ``Image.open``, which imports and tries other decoders."""
     importlib.import_module(f"PIL.{PLUGINS[decoder]}")
     factory, _ = Image.OPEN[decoder]
     image = factory(BytesIO(data), "")
     _check_size(image.size, name, max_pixels)
-    # Pillow counts a TIFF's by opening each, and fails at one that it cannot read.
-    frames = len(tiff.places(data)) if decoder == "TIFF" else int(getattr(image, "n_frames", 1))
-    if not 0 <= frame < frames:
-        count = "one frame" if frames == 1 else f"{frames} frames, 0 to {frames - 1}"
-        raise InputError(f"{name} has {count}: there is no frame {frame}", hint="leave --frame out for the first")
+    return image
+
+
+def _go_to(image: ImageFile.ImageFile, frame: int, name: str, max_pixels: int) -> int:
+    """Go to a frame; returns how many there are."""
+    frames = int(getattr(image, "n_frames", 1))
+    _require_frame(frame, frames, name)
     if frame:
         image.seek(frame)
         _check_size(image.size, name, max_pixels)
-    return image, frames
+    return frames
+
+
+def _require_frame(frame: int, frames: int, name: str) -> None:
+    if not 0 <= frame < frames:
+        count = "one frame" if frames == 1 else f"{frames} frames, 0 to {frames - 1}"
+        raise InputError(f"{name} has {count}: there is no frame {frame}", hint="leave --frame out for the first")
 
 
 class _Endless(BytesIO):
@@ -295,7 +309,7 @@ def _native(tile: Any) -> Any:
 
 
 def _low(data: bytes, decoder: str, name: str, tiles: list[Any], max_pixels: int) -> Image.Image:
-    image, _ = _at_frame(data, decoder, name, 0, max_pixels)
+    image = _opened(data, decoder, name, max_pixels)
     image.tile = tiles
     _decode(image)
     return image

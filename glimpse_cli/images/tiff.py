@@ -210,6 +210,11 @@ def _with_tags(data: bytes, at: int, changes: Mapping[int, tuple[int, ...]]) -> 
     return b"".join((head, memoryview(data)[len(head) :], lists, *rows))
 
 
+def page(data: bytes, at: int) -> bytes:
+    """One picture only: that of the directory at ``at``."""
+    return _with_tags(data, at, {})
+
+
 def channels_of(directory: Directory) -> int:
     """How many channels have a plane each, less those that mean nothing; 0 if it is not so kept.
 
