@@ -6,6 +6,7 @@ import pickle
 import struct
 import subprocess
 import sys
+import tracemalloc
 import zlib
 
 import numpy as np
@@ -1054,6 +1055,19 @@ def test_a_deflated_strip_with_another_checksum_is_refused():
     tiled = {**tags, 259: 8, 322: 32, 323: 32, 273: None, 278: None, 279: None, 324: (0,), 325: (len(tile),)}
     assert (whole(tiff(tile, tiled))[1] == RGB).all()
     refused(tiff(tile[:-1] + b"x", tiled), Reason.CORRUPT, "incorrect data check")
+    backwards = bytes(int(f"{byte:08b}"[::-1], 2) for byte in stored)
+    assert (whole(tiff(backwards, {**tags, 259: 8, 266: 2}))[1] == RGB).all()
+
+
+def test_what_is_inflated_is_read_a_little_at_a_time():
+    stored = zlib.compress(RNG.bytes(2**21), 0)
+    for most in (2**20, 2**21, 2**22):
+        tracemalloc.start()
+        length = strict.inflated([stored, stored], most)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert min(most, 2**21) <= length <= 2**21
+        assert peak < 2**18  # the rest of it, copied again and again, would take minutes of a large one
 
 
 def strip_of(data):

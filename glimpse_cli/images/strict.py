@@ -7,7 +7,7 @@ a wrong checksum, a missing end, image data that is too short. No pixel is made 
 import re
 import struct
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Literal, NamedTuple
 
 from glimpse_cli.errors import PictureError, Reason
@@ -149,21 +149,26 @@ def check_png_length(data: bytes, name: str) -> None:
         zlib.error: it cannot be inflated.
     """
     expected = _png_length(_png_header(b"IHDR", data[16:29], name))
-    length = _inflated(data, name, expected)
+    parts = (data[start : start + size] for kind, start, size in _chunks(data, name) if kind == b"IDAT")
+    length = inflated(parts, expected)
     if length < expected:
         why = f"{length} of {expected} bytes of image data"
         raise PictureError(f"{name} is truncated", Reason.TRUNCATED, why=why)
 
 
-def _inflated(data: bytes, name: str, most: int) -> int:
-    """How long the image data is, counted in pieces up to ``most``."""
+def inflated(parts: Iterable[bytes], most: int) -> int:
+    """How many bytes one stream holds, in parts, counted up to ``most`` or some more; nothing is kept.
+
+    Raises:
+        zlib.error: it cannot be inflated, or was read to its end, where it has another checksum.
+    """
     inflater, length = zlib.decompressobj(), 0
-    for kind, start, size in _chunks(data, name):
-        waiting = data[start : start + size] if kind == b"IDAT" else b""
-        while waiting and length < most:
-            length += len(inflater.decompress(waiting, 2**16))
-            waiting = inflater.unconsumed_tail
-    return length + (len(inflater.flush()) if length < most else 0)
+    for part in parts:
+        for at in range(0, len(part), 2**14):  # a little at a time, of which at most 16 MiB come
+            if inflater.eof or length >= most:
+                return length
+            length += len(inflater.decompress(part[at : at + 2**14]))
+    return length
 
 
 def without_text(data: bytes, name: str) -> bytes:
