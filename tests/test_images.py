@@ -811,6 +811,8 @@ def test_a_bigtiff_is_measured_by_its_directory_which_may_lie_behind_the_pixels(
     assert (whole(data)[1] == GREY).all()
     for cut in (16 + H * W, len(data) - 9):
         refused(data[:cut], Reason.TRUNCATED, f"{cut} of ")
+    for beyond in (2**32, 2**63):  # where another page should be
+        assert (whole(data[:-8] + struct.pack("<Q", beyond))[1] == GREY).all()
 
 
 def test_a_png_whose_image_data_is_short_is_refused_though_all_checksums_are_right():

@@ -170,7 +170,7 @@ def places(data: bytes) -> list[int]:
     """Where the directory of each picture lies."""
     form, found = _form(data), dict[int, None]()
     (at,) = struct.unpack_from(form.number, data, form.first)
-    with suppress(struct.error):  # the next one lies behind the end
+    with suppress(struct.error, OverflowError):  # the next one lies behind the end
         while at and at not in found:
             found[at] = None
             (entries,) = struct.unpack_from(form.entries, data, at)
