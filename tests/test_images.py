@@ -1095,6 +1095,17 @@ def test_a_jpeg_in_a_tiff_that_ends_early_is_refused():
             refused(tiff(strip, tags, order), Reason.TRUNCATED, "truncated")
 
 
+def test_of_jpegs_in_a_tiff_only_jpegs_are_read_and_the_picture_may_be_smaller():
+    data = tiff(b"", {259: 7})
+    at = data.index(struct.pack("<HHII", 279, 4, 1, 0)) + 8
+    own = data[:at] + struct.pack("<I", len(data)) + data[at + 4 :]
+    at = data.index(struct.pack("<HHII", 273, 4, 1, len(data))) + 8
+    refused(own[:at] + bytes(4) + own[at + 4 :], Reason.TRUNCATED, "no end marker")  # its strip is all of itself
+    tile = saved(Image.fromarray(np.full((64, 80), 77, np.uint8)), "JPEG")
+    tags = {259: 7, 322: 80, 323: 64, 273: None, 278: None, 279: None, 324: (0,), 325: (len(tile),)}
+    assert (whole(tiff(tile, tags), max_pixels=H * W)[1] == 77).all()
+
+
 @pytest.mark.parametrize("mode", ["L", "LA", "RGB", "RGBA", "CMYK"])
 def test_jpegs_in_a_tiff_are_read_whatever_their_channels(mode):
     image = Image.fromarray(np.dstack([SMOOTH, SMOOTH[..., 0]])).convert(mode)

@@ -185,10 +185,15 @@ def _load_planes(data: bytes, name: str, max_pixels: int) -> Loaded | None:
 def _check_tiff(directory: tiff.Directory, tags: Any, max_pixels: int) -> None:
     """`tiff.check`, and every JPEG in it by itself: of one that ends early libtiff makes up the missing rows."""
     tiff.check(directory)
+    most = max(max_pixels, 2**24)  # a small picture may lie in a large tile
     for jpeg in tiff.jpegs(directory, tags.get(_TABLES, b"")):
-        checked = strict.check(jpeg, directory.name)
+        end = strict.check_jpeg(jpeg, directory.name)
         if directory.of[277][0] in {1, 3, 4}:  # Pillow reads no other number of channels from a JPEG
-            _load(jpeg, checked, directory.name, 0, max_pixels)
+            image = _opened(jpeg, "JPEG", directory.name, most)
+            image.draft(None, (1, 1))  # all codes, and an eighth of the rows and columns
+            if end:
+                image.fp = _Endless(jpeg, end)
+            _decode(image)
 
 
 def _tags_at(data: bytes, place: int, plugin: Any) -> Any:
