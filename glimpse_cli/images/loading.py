@@ -121,7 +121,9 @@ def _load(data: bytes, checked: strict.Checked, name: str, frame: int, max_pixel
     if decoder == "BMP":
         tile: Any = image.tile[0]
         if tile.codec_name == "bmp_rle":
-            image.fp = BytesIO(bmp.with_every_row(data, tile.offset, 4 if tile.args[1] else 8, image.height))
+            # moved to the start: Pillow counts whole pairs of bytes from there
+            codes = bmp.with_every_row(data[tile.offset :], 4 if tile.args[1] else 8, image.height)
+            image.fp, image.tile = BytesIO(codes), [tile._replace(offset=0)]
     turned, bits = tags.get(_ORIENTATION, 1), _bits(data, decoder, tags)
     tiles = _other_bytes(image.tile) if bits == 16 and not frame else []
     if end and not frame:
