@@ -917,6 +917,7 @@ REFUSED = {
     "svg": (b"<svg xmlns='http://www.w3.org/2000/svg'/>", Reason.UNSUPPORTED, "SVG"),
     "blp": (b"BLP2" + bytes(200), Reason.UNSUPPORTED, "not read"),
     "dds": (b"DDS |\0\0\0" + bytes(200), Reason.UNSUPPORTED, "not read"),
+    "bigtiff": (b"MM\0+\0\10\0\0" + bytes(200), Reason.UNSUPPORTED, "tiffcp -L"),
     "psd": (b"8BPS\0\1" + bytes(200), Reason.UNSUPPORTED, "Photoshop"),
     "text": (b"To be, or not to be, that is the question", Reason.NOT_AN_IMAGE, "not an image"),
     "zeros": (bytes(1000), Reason.NOT_AN_IMAGE, "not an image"),
