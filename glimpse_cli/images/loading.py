@@ -112,12 +112,16 @@ def _load(data: bytes, checked: strict.Checked, name: str, frame: int, max_pixel
     image = _opened(data, decoder, name, max_pixels)
     # Pillow counts a TIFF's by opening each, and fails at one that it cannot read.
     frames = 1 if decoder == "TIFF" else _go_to(image, frame, name, max_pixels)
-    tags, filled = getattr(image, "tag_v2", {}), None
+    tags, expected = getattr(image, "tag_v2", {}), b""
     if decoder == "TIFF":
         directory = tiff.directory_of(tags, data, name)
         _check_tiff(directory, tags, max_pixels)
         if faxes := tiff.with_fax_ends(directory):
-            image, filled = (_opened(fax, decoder, name, max_pixels) for fax in faxes)
+            ended, filled = faxes
+            image = _opened(filled, decoder, name, max_pixels)
+            _decode(image)
+            expected = image.tobytes()  # an eighth of its memory
+            image = _opened(ended, decoder, name, max_pixels)
     if decoder == "BMP":
         tile: Any = image.tile[0]
         if tile.codec_name == "bmp_rle":
@@ -129,10 +133,8 @@ def _load(data: bytes, checked: strict.Checked, name: str, frame: int, max_pixel
     if end and not frame:
         image.fp = _Endless(data, end)
     _decode(image)
-    if filled:
-        _decode(filled)
-        if filled.tobytes() != image.tobytes():
-            raise PictureError(f"{name} is corrupt", why="a row of a fax goes on behind its strip")
+    if expected and image.tobytes() != expected:
+        raise PictureError(f"{name} is corrupt", why="a row of a fax goes on behind its strip")
     if decoder == "PNG" and frame == 0 and _may_be_short(image):
         strict.check_png_length(data, name)
     low = _low(data, decoder, name, tiles, max_pixels) if tiles else None
