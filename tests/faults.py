@@ -1,7 +1,7 @@
 """Workers that misbehave: each ``*_start`` takes the place of `process.start`, in the workers alone.
 
 Light, for every worker that takes the place of one that died loads it anew. As a script it is ``glimpse batch`` with
-such workers: ``python tests/faults.py slow_start photos -o out ...``.
+such workers: ``python tests/faults.py halting_start photos -o out ...``.
 """
 
 import os
@@ -9,6 +9,7 @@ import signal
 import sys
 import time
 from contextlib import suppress
+from itertools import count
 from pathlib import Path
 
 from glimpse_cli import items
@@ -90,14 +91,15 @@ def unlucky_start(*arguments):
 
 
 def slow_load_start(*arguments):
-    """A worker that has to be awake for a moment to read a picture, and says when half of it is over."""
+    """A worker that has to be awake for a moment to read a picture for the first time; it says when half is over."""
     START(*arguments)
     load = items.load
 
     def slowly(data, name, *rest, **options):
-        for n in range(8):
+        tried = Path(name).with_suffix(".tried")
+        for n in range(0 if tried.exists() else 8):
             if n == 4:
-                Path(name).with_suffix(".tried").touch()
+                tried.touch()
             time.sleep(0.1)
         return load(data, name, *rest, **options)
 
@@ -138,13 +140,13 @@ def stillborn(*arguments):  # noqa: ARG001 - as process.start
     os._exit(3)
 
 
-def slow_start(*arguments):
-    """A worker whose every file takes a moment between being written and getting its name."""
+def halting_start(*arguments):
+    """A worker whose files take a moment between being written and getting their names, and the third for ever."""
     START(*arguments)
-    replace_file = Path.replace
+    replace_file, files = Path.replace, count(1)
 
     def slowly(self, target):
-        time.sleep(0.03)
+        time.sleep(0.03 if next(files) < 3 else 1000)
         return replace_file(self, target)
 
     Path.replace = slowly

@@ -321,7 +321,7 @@ def test_what_workers_are_forked_from_says_nothing(photos, tmp_path):
     os.kill(server, signal.SIGKILL)
     os.waitid(os.P_PID, server, os.WEXITED | os.WNOWAIT)
     forkserver.ensure_running()  # as Python's library does by itself
-    server, until = forkserver._forkserver._forkserver_pid, time.monotonic() + 20
+    server, until = forkserver._forkserver._forkserver_pid, time.monotonic() + 60
     while str(Path(f"/proc/{server}/fd/2").readlink()) != os.devnull:
         assert time.monotonic() < until
         time.sleep(0.05)
