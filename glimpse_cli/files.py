@@ -200,12 +200,15 @@ def is_folder(path: str | Path) -> bool:
     return os.path.isdir(path)  # noqa: PTH112 - see above
 
 
-def is_listed(path: Path) -> bool:
-    """Whether folders list a path as it is spelled: of the disks that take A for a, some have a file by either name."""
-    whole = Path(os.path.abspath(path))  # noqa: PTH100 - no link is followed
-    ways = [way for way in (whole, *whole.parents) if way.name]
+def are_listed(path: str, other: str) -> bool:
+    """Whether a folder lists both of two absolute paths that are `folded` to one, and that so are two.
+
+    Of the disks that take A for a, some give each spelling a number of its own.
+    """
+    ways = Path(path).parts, Path(other).parts
     with suppress(OSError):  # a folder may be entered, and not be read
-        return all(any(each.name == way.name for each in way.parent.iterdir()) for way in ways)
+        differ = [(n, {*names}) for n, names in enumerate(zip(*ways, strict=True)) if len({*names}) > 1]
+        return any(names <= {*os.listdir(Path(*ways[0][:n]))} for n, names in differ)  # noqa: PTH208 - names alone
     return False
 
 

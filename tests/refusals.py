@@ -1,5 +1,6 @@
-"""How a refusal looks, for every command."""
+"""How a refusal looks, for every command, and what may bring one about."""
 
+import os
 from pathlib import Path
 
 
@@ -19,3 +20,15 @@ def refused(result, code, *words):
         assert word in result.stderr
     assert result.stdout == ""
     return True
+
+
+def enterable_alone(patched, folder):
+    """Neither a folder nor those above it may be read: they may be entered, as /home on many a shared machine."""
+    genuine = os.listdir
+
+    def listed(path):
+        if Path(path) in {folder, *folder.parents}:
+            raise PermissionError(13, "Permission denied", str(path))
+        return genuine(path)
+
+    patched.setattr(os, "listdir", listed)

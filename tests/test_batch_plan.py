@@ -5,7 +5,6 @@ import os
 import subprocess
 import tracemalloc
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -15,6 +14,7 @@ from glimpse_cli import batch
 from glimpse_cli.batch.plan import plan as planned
 from glimpse_cli.errors import InputError, UsageError
 from glimpse_cli.items import Writing
+from refusals import enterable_alone
 
 
 def test_a_folder_is_mirrored_in_one_order_and_what_is_no_picture_is_counted(photos, tmp_path):
@@ -90,8 +90,10 @@ def test_a_source_that_is_the_output_folder_by_another_name_is_refused(photos, t
 def test_a_folder_whose_name_differs_in_case_alone_is_another_where_it_is_listed(photos, tmp_path, monkeypatch):
     out = tmp_path / "Photos"
     assert batch.run(settings(photos, out)).done == 4
-    assert batch.run(settings(photos, out)).skipped == 4
-    monkeypatch.setattr(Path, "iterdir", lambda folder: iter([folder / "photos"]))  # as on an exFAT disk
+    with monkeypatch.context() as patched:
+        enterable_alone(patched, tmp_path.parent)
+        assert batch.run(settings(photos, out)).skipped == 4
+    monkeypatch.setattr(os, "listdir", lambda _: ["Photos"])  # as on an exFAT disk
     with pytest.raises(UsageError, match=r"the output a\.png is also an input"):
         planned(settings(photos, out))
 

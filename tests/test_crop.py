@@ -24,7 +24,7 @@ from glimpse_cli.errors import GlimpseError
 from glimpse_cli.glimpse import extract, mask
 from glimpse_cli.places import BoxPlace, CombPlace, GridPlace, Look, Pair
 from pictures import png
-from refusals import files, refused
+from refusals import enterable_alone, files, refused
 
 RNG = np.random.default_rng(3)
 PHOTO = RNG.integers(0, 256, (43, 71, 3)).astype(np.uint8)
@@ -194,8 +194,11 @@ def test_an_output_that_is_an_input_is_refused_whatever_its_name(force):
 def test_an_input_is_not_replaced_under_a_name_that_some_disks_take_for_its_own(monkeypatch):
     """FUSE's exFAT and shared folders give each spelling of a name an inode of its own, and list one of them."""
     Path("PHOTO.png").write_bytes(before := Path("photo.png").read_bytes())
-    assert run("photo.png", *BOX, "-o", "PHOTO.png", "--force", "--no-mask", "--dry-run").exit_code == 0  # two files
-    monkeypatch.setattr(Path, "iterdir", lambda folder: iter([folder / "photo.png"]))
+    with monkeypatch.context() as patched:
+        enterable_alone(patched, Path.cwd().parent)
+        two = run("photo.png", *BOX, "-o", "PHOTO.png", "--force", "--no-mask", "--dry-run")
+    assert two.exit_code == 0
+    monkeypatch.setattr(os, "listdir", lambda _: ["photo.png"])
     refused(run("photo.png", *BOX, "-o", "PHOTO.png", "--force", "--no-mask"), 2, "PHOTO.png is also an input")
     assert Path("PHOTO.png").read_bytes() == before
     assert run("photo.png", *BOX, "-o", "Photo.png", "--no-mask").exit_code == 0  # where it is another name

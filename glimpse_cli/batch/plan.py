@@ -17,7 +17,7 @@ from glimpse_cli.batch import sheet
 from glimpse_cli.batch.own import ERRORS, JOURNAL, METADATA, OWN, RUN
 from glimpse_cli.batch.written import Known, known, place_of
 from glimpse_cli.errors import GlimpseError, InputError, OutputError, UsageError
-from glimpse_cli.files import LONGEST_NAME, LONGEST_PATH, folded, is_listed, shown
+from glimpse_cli.files import LONGEST_NAME, LONGEST_PATH, are_listed, folded, shown
 from glimpse_cli.items import Reading, Writing
 from glimpse_cli.places import Look
 from glimpse_cli.tables import BadRow, Defaults, Row
@@ -489,7 +489,8 @@ def _is_own(folder: str, other: Path) -> bool:
     """Whether a folder is the run's, of which the name may be spelled otherwise; photos beside Photos is another."""
     if str(other) == folder:
         return True
-    return os.path.lexists(folder) and (_is_one(folder, str(other)) or not is_listed(Path(folder)))
+    is_there = os.path.lexists(folder) and os.path.lexists(other)
+    return is_there and (_is_one(folder, str(other)) or not are_listed(folder, str(other)))
 
 
 def _places() -> Callable[[str], str]:

@@ -50,8 +50,9 @@ def check(outputs: Sequence[tuple[Path, str]], images: Sequence[str], *, replace
     """
     if images.count(PIPE) > 1:
         raise UsageError("stdin is one picture, and - is given twice", hint="- once")
-    inputs = {_identity(image) for image in images if image != PIPE} - {None}
-    places = {_place(image) for image in images if image != PIPE}
+    there = [image for image in images if image != PIPE and _identity(image)]
+    inputs = {_identity(image) for image in there}
+    places = {files.folded(place): place for place in map(os.path.realpath, there)}
     seen: dict[str, str] = {}
     for path, of in outputs:
         name = files.folded(os.path.normpath(path))
@@ -59,8 +60,9 @@ def check(outputs: Sequence[tuple[Path, str]], images: Sequence[str], *, replace
             raise _two_of_one_name(path, seen[name], of)
         seen[name] = of
         is_there = os.path.lexists(path)
-        # of the disks that take A for a, some give each spelling a number of its own
-        if _identity(path) in inputs or (is_there and _place(path) in places and not files.is_listed(path)):
+        place = os.path.realpath(path) if is_there else ""
+        other = places.get(files.folded(place))
+        if _identity(path) in inputs or (other and not files.are_listed(place, other)):
             raise UsageError(f"the output {files.shown(path)} is also an input", hint="another -o")
         if is_there and not replaced:
             raise OutputError(f"{files.shown(path)} exists", hint="--force to replace it, or another name")
@@ -99,14 +101,6 @@ def require_places(paths: Iterable[Path], made: Path | None = None) -> None:
             raise OutputError(cannot, why=f"there is no folder {folder}", hint=f"mkdir -p {dashed}{quote(folder)}")
         if files.is_folder(path):
             raise OutputError(cannot, why="it is a folder", hint="another name")
-
-
-def _place(path: str | Path) -> str:
-    """Where a file lies, however it is spelled."""
-    try:
-        return files.folded(os.path.realpath(path))
-    except ValueError:  # a NUL: it is nowhere
-        return ""
 
 
 def _identity(path: str | Path) -> tuple[int, int] | None:
