@@ -1,6 +1,7 @@
 """Pictures, settings and commands for the tests of batch."""
 
 import json
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -88,6 +89,7 @@ def named(patched, path, error):
 
 
 HEAD = "image,x0,y0,x1,y1\n"
+PROGRESS = re.compile(r"^\d+ of \d+: \d+ done, .* images/s\n", re.MULTILINE)  # where a machine is busy
 
 
 def interrupted(*_, **__):
@@ -99,10 +101,12 @@ def typed(*arguments, **options):
 
 
 def command(*arguments, **options):
-    return subprocess.run(
+    done = subprocess.run(
         [sys.executable, "-m", "glimpse_cli", "batch", *map(str, arguments)],
         capture_output=True,
         text=True,
         check=False,
         **options,
     )
+    done.stderr = PROGRESS.sub("", done.stderr)
+    return done

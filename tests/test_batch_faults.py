@@ -357,10 +357,10 @@ def test_no_file_beside_the_pictures_is_run(photos, tmp_path):
     script.write_text("from glimpse_cli.__main__ import main\nif __name__ == '__main__':\n    main()\n")
     for name in ("multiprocessing", "json", "numpy", "random"):
         (photos / f"{name}.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\nraise SystemExit\n")
-    line = [sys.executable, str(script), "batch", ".", "-o", str(tmp_path / "out"), *BOX]
+    line = [sys.executable, str(script), "batch", ".", "-o", str(tmp_path / "out"), *BOX, "-q"]
     environment = os.environ | {"PYTHONPATH": str(Path(batch.__file__).parents[2])}
     done = subprocess.run(line, cwd=photos, env=environment, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr[:9]) == (0, "12 done, ")
+    assert (done.returncode, done.stderr) == (0, "")
     assert not (tmp_path / "ran").exists()
 
 

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from batches import PROGRESS
+
 ROOT = Path(__file__).parent.parent
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
 SESSIONS = re.findall(r"```console\n(.*?)```", TEXT, re.DOTALL)
@@ -45,7 +47,7 @@ def test_a_session_prints_what_it_shows(session, desk):
         done = subprocess.run(
             ["bash", "-c", f"{{ {command}\n}} 2>&1"], cwd=desk, env=environment(), stdout=subprocess.PIPE, check=False
         )
-        said = done.stdout.decode()
+        said = PROGRESS.sub("", done.stdout.decode())
         assert re.fullmatch(pattern(output), said), said
         assert done.returncode == 0 or "error: " in output
 
