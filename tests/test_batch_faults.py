@@ -133,6 +133,16 @@ def test_workers_that_cannot_start_end_the_run_in_words(photos, tmp_path, monkey
     assert "__main__" in caught.value.hint  # a script without that ends like this
 
 
+def test_workers_that_are_not_needed_any_more_as_they_are_born_say_nothing(monkeypatch, capfd):
+    monkeypatch.setattr(pool, "_has_server", lambda: False)  # which would be mute
+    monkeypatch.setattr(pool, "_PATIENCE", 0.6)
+    with pool.Pool(4, 20, 100) as workers:
+        workers._send(len, [[]], ())
+        first, *_ = workers._pool._pool_manager.worker_manager.workers
+        os.kill(first, signal.SIGSTOP)  # a busy machine: it takes its time to end
+    assert capfd.readouterr() == ("", "")
+
+
 # Kills
 
 

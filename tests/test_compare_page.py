@@ -229,7 +229,7 @@ class Browser:
 
     def close(self):
         self.process.terminate()
-        self.process.wait(20)
+        self.process.wait(60)
         os.close(self.out)
         os.close(self.into)
 

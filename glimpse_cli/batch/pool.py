@@ -179,6 +179,9 @@ class Pool:
         if pool is None:
             return
         pool.stop()  # type: ignore[no-untyped-call]  # pebble is typed for the most part
+        # It ends one after the other, once their locks are gone: of which one that is being born would complain.
+        for worker in [*pool._pool_manager.worker_manager.workers.values()]:  # noqa: SLF001
+            worker.terminate()
         end = Thread(target=pool.join, daemon=True)  # it may wait for a pipe that nobody reads
         with suppress(RuntimeError):  # a system that has no thread left
             end.start()
