@@ -3,6 +3,7 @@
 import math
 import os
 import signal
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +30,13 @@ def _plain_terminal(monkeypatch):
     monkeypatch.setenv("NO_COLOR", "1")
     monkeypatch.setenv("COLUMNS", "110")
     monkeypatch.setenv("TERMINAL_WIDTH", "110")
+
+
+@pytest.fixture(autouse=True)
+def _random_numbers_of_its_own(request):
+    """A test's are the same whatever ran before it in its process."""
+    if rng := getattr(request.module, "RNG", None):
+        rng.bit_generator.state = np.random.default_rng(zlib.crc32(request.node.name.encode())).bit_generator.state
 
 
 @pytest.fixture
