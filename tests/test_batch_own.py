@@ -29,19 +29,17 @@ def edited(path, by=b"mine, all mine"):
 
 
 MASKED = Writing("png", mask="npy")
+TOGETHER = [  # what is written of all pictures together, by form
+    ("files", METADATA),
+    ("files", "errors.jsonl"),
+    ("files", "run.json"),
+    ("stack", "stack.npy"),
+    ("stack", METADATA),
+    ("shards", "shard-000001.tar"),
+]
 
 
-@pytest.mark.parametrize(
-    ("form", "name"),
-    [
-        ("files", METADATA),
-        ("files", "errors.jsonl"),
-        ("files", "run.json"),
-        ("stack", "stack.npy"),
-        ("stack", METADATA),
-        ("shards", "shard-000001.tar"),
-    ],
-)
+@pytest.mark.parametrize(("form", "name"), TOGETHER)
 def test_a_file_that_no_run_can_have_written_is_not_replaced_in_a_folder_that_one_began(
     form, name, photos, tmp_path, monkeypatch
 ):
@@ -62,19 +60,7 @@ def test_a_file_that_no_run_can_have_written_is_not_replaced_in_a_folder_that_on
     assert (out / name).read_bytes() != mine
 
 
-@pytest.mark.parametrize(
-    ("form", "name"),
-    [
-        ("files", "a.png"),
-        ("files", "sub/c.mask.npy"),
-        ("files", METADATA),
-        ("files", "errors.jsonl"),
-        ("files", "run.json"),
-        ("stack", "stack.npy"),
-        ("stack", METADATA),
-        ("shards", "shard-000001.tar"),
-    ],
-)
+@pytest.mark.parametrize(("form", "name"), [("files", "a.png"), ("files", "sub/c.mask.npy"), *TOGETHER])
 def test_what_was_put_in_the_place_of_a_run_s_file_is_kept_aside_where_that_is_made_anew(form, name, photos, tmp_path):
     out, aside = tmp_path / "out", tmp_path / "out" / ".glimpse" / "aside"
     wanted = settings(photos, out, form=form, shards=2, writing=MASKED if form == "files" else Writing())

@@ -2,8 +2,6 @@
 
 import importlib
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from io import BytesIO
 from typing import Any
@@ -14,7 +12,7 @@ from glimpse_cli.errors import InputError, PictureError, Reason
 from glimpse_cli.files import shown
 from glimpse_cli.images import bmp, strict, tiff
 from glimpse_cli.images.complaints import DECODING, NOT_BUILT, listening
-from glimpse_cli.images.refusals import REFUSALS
+from glimpse_cli.images.refusals import REFUSALS, changed
 
 # The plugin that reads each allowed format; no other is ever imported. (EPS would run Ghostscript.)
 PLUGINS = {
@@ -39,7 +37,8 @@ _NATIVE = {
     **dict.fromkeys(("F;32F", "F;32BF"), "F;32NF"),
 }
 
-_MOST_PROFILE = 2**26  # bytes of an inflated profile
+_MOST_PROFILE = 2**26  # bytes of an inflated profile; Pillow would refuse a PNG with more than 1 MiB
+_MORE_KINDS = {(b"MM", 1, (1,), 1, (32,), ()): ("I", "I;32BS")}  # of these Pillow knows the little-endian alone
 
 
 @dataclass(frozen=True)
@@ -82,7 +81,7 @@ def load(data: bytes, name: str, frame: int, max_pixels: int) -> Loaded:
     """
     checked = strict.check(data, name)
     if checked.decoder == "PNG":
-        with _roomy_profiles():
+        with changed(importlib.import_module("PIL.PngImagePlugin"), "MAX_TEXT_CHUNK", _MOST_PROFILE):
             return _load(strict.without_text(data, name), checked, name, frame, max_pixels)
     if checked.decoder != "TIFF":
         return _load(data, checked, name, frame, max_pixels)
@@ -90,9 +89,10 @@ def load(data: bytes, name: str, frame: int, max_pixels: int) -> Loaded:
     if frame:  # cut out, so that what is asked for stands first: Pillow reads the first with more care than the others
         _require_frame(frame, len(pages), name)
         data = tiff.page(data, pages[frame])
+    plugin: Any = importlib.import_module("PIL.TiffImagePlugin")
     heard: list[str] = []
     try:
-        with listening(heard), _both_orders():
+        with listening(heard), changed(plugin, "OPEN_INFO", plugin.OPEN_INFO | _MORE_KINDS):
             loaded = _load_planes(data, name, max_pixels) or _load(data, checked, name, 0, max_pixels)
     except OSError as error:
         for said in filter(NOT_BUILT.search, heard):
@@ -342,29 +342,6 @@ def _scale_clear(image: Image.Image, bits: int) -> tuple[int, ...] | None:
         image.info["transparency"] = tuple(value >> 8 for value in clear)
         return clear
     return None
-
-
-@contextmanager
-def _roomy_profiles() -> Iterator[None]:
-    """Pillow refuses a PNG that has a profile of more than 1 MiB."""
-    plugin: Any = importlib.import_module("PIL.PngImagePlugin")
-    before, plugin.MAX_TEXT_CHUNK = plugin.MAX_TEXT_CHUNK, _MOST_PROFILE
-    try:
-        yield
-    finally:
-        plugin.MAX_TEXT_CHUNK = before
-
-
-@contextmanager
-def _both_orders() -> Iterator[None]:
-    """Pillow knows unsigned integers of 32 bits in little-endian TIFFs alone."""
-    plugin: Any = importlib.import_module("PIL.TiffImagePlugin")
-    before = plugin.OPEN_INFO
-    plugin.OPEN_INFO = {**before, (b"MM", 1, (1,), 1, (32,), ()): ("I", "I;32BS")}
-    try:
-        yield
-    finally:
-        plugin.OPEN_INFO = before
 
 
 def _may_be_short(image: Image.Image) -> bool:

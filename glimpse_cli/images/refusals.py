@@ -8,6 +8,7 @@ import warnings
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from PIL import Image, ImageFile
 
@@ -50,18 +51,26 @@ def mapped(name: str, max_pixels: int) -> Iterator[None]:
     """
     if ImageFile.LOAD_TRUNCATED_IMAGES:
         raise RuntimeError("PIL.ImageFile.LOAD_TRUNCATED_IMAGES is on: damage could not be seen")
-    with _lock, warnings.catch_warnings():
+    with _lock, warnings.catch_warnings(), changed(Image, "MAX_IMAGE_PIXELS", max_pixels):
         warnings.simplefilter("ignore")  # remarks about metadata
         warnings.simplefilter("error", Image.DecompressionBombWarning)
-        before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, max_pixels
         try:
             yield
         except InputError:
             raise
         except REFUSALS as error:
             raise _refusal(error, name) from error
-        finally:
-            Image.MAX_IMAGE_PIXELS = before
+
+
+@contextmanager
+def changed(module: Any, name: str, value: Any) -> Iterator[None]:
+    """One of Pillow's globals is another until the end of the block; inside `mapped`, or threads would see it."""
+    before = getattr(module, name)
+    setattr(module, name, value)
+    try:
+        yield
+    finally:
+        setattr(module, name, before)
 
 
 def _refusal(error: BaseException, name: str) -> PictureError:
